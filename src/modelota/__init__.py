@@ -1,0 +1,3 @@
+"""modelota: update and operate large models on devices."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The device: state machine, journal, supervisor, worker, socket."""

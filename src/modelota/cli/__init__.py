@@ -1,0 +1,1 @@
+"""Parse, call one room, render errors with remedies."""

@@ -1,0 +1,1 @@
+"""One measured check per requirement id."""

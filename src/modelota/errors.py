@@ -1,0 +1,189 @@
+"""The error tree: codes and parameters, no prose.
+
+Rooted by what the caller should do, because that is the one question every caller asks::
+
+    ModelotaError
+    ├── TryLater        the same call may succeed later: network, busy holder, space that may be freed
+    ├── RefuseContent   what was published, fetched or stored is not acceptable; trying again will not help
+    ├── AskPerson       a person has to decide or repair something: consent, configuration, permission, input
+    └── OurBug          an invariant of ours does not hold
+
+Each error has a stable kebab-case *code*, listed in `CODES` with its branch and never reused for another meaning.
+Prose belongs to `modelota.i18n`, which renders every code in every language: what happened, what to do.
+`docs/errors.md` has one entry per code; a test keeps the three in step.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+
+class ModelotaError(Exception):
+    """Root of the tree; raise one of its branches.
+
+    Args:
+        code: a key of `CODES` that belongs to this branch.
+        params: facts for the rendered message: plain strings, numbers, or None. Never secrets, never prose.
+
+    Raises:
+        KeyError: the code is not registered, or belongs to another branch (a bug at the raise site).
+    """
+
+    branch: ClassVar[str] = ""
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, code: str, /, **params: object) -> None:
+        if CODES[code] != self.branch:
+            raise KeyError(f"code {code!r} belongs to branch {CODES[code]!r}, not {self.branch!r}")
+        super().__init__(code, params)
+        self.code: Final = code
+        self.params: Final = params
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{key}={value}" for key, value in self.params.items())
+        return f"{self.code} ({facts})" if facts else self.code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (error_from, (self.code, self.params))
+
+
+class TryLater(ModelotaError):
+    """The same call may succeed later without anyone changing anything."""
+
+    branch = "try-later"
+    exit_status = 75  # sysexits.h EX_TEMPFAIL
+
+
+class RefuseContent(ModelotaError):
+    """What was published, fetched or stored is not acceptable; repeating the call will not help."""
+
+    branch = "refuse-content"
+    exit_status = 65  # EX_DATAERR
+
+
+class AskPerson(ModelotaError):
+    """A person has to decide, correct an input, or repair something."""
+
+    branch = "ask-person"
+    exit_status = 64  # EX_USAGE
+
+
+class OurBug(ModelotaError):
+    """An invariant of modelota does not hold."""
+
+    branch = "our-bug"
+    exit_status = 70  # EX_SOFTWARE
+
+
+_BRANCHES: Final = {branch.branch: branch for branch in (TryLater, RefuseContent, AskPerson, OurBug)}
+
+
+def error_from(code: str, params: dict[str, object]) -> ModelotaError:
+    """Rebuild an error that crossed a process boundary as its code and parameters.
+
+    A code this version does not know (a newer peer sent it) becomes `OurBug("unknown-code")` carrying it.
+    """
+    branch = CODES.get(code)
+    if branch is None:
+        return OurBug("unknown-code", found=code)
+    return _BRANCHES[branch](code, **params)
+
+
+# One line per code. Retired codes stay, commented, so that they are never reused.
+CODES: Final[dict[str, str]] = {
+    # -- try later ----------------------------------------------------------------------------------------------
+    "network-unreachable": "try-later",  # url, detail
+    "network-interrupted": "try-later",  # url, detail
+    "server-error": "try-later",  # url, status
+    "object-missing": "try-later",  # url: published state is mid-change, or a mirror lags
+    "device-busy": "try-later",  # path, holder: another agent owns this root
+    "agent-not-running": "try-later",  # path
+    "engine-start-failed": "try-later",  # slot, detail
+    "engine-timeout": "try-later",  # slot, seconds
+    "engine-crashed": "try-later",  # slot, status
+    "publish-conflict": "try-later",  # path: someone else published first
+    "self-test-inconclusive": "try-later",  # test, detail
+    "disk-error": "try-later",  # path, detail: EIO and friends
+    # -- refuse content: what was published or fetched --------------------------------------------------------------
+    "metadata-invalid": "refuse-content",  # role, detail
+    "metadata-signature": "refuse-content",  # role, detail
+    "metadata-expired": "refuse-content",  # role, expired_at, device_time
+    "metadata-rollback": "refuse-content",  # role, floor, found
+    "metadata-too-large": "refuse-content",  # role, limit_bytes
+    "repository-not-found": "refuse-content",  # url
+    "document-invalid": "refuse-content",  # document, detail
+    "document-too-large": "refuse-content",  # document, limit_bytes, found_bytes
+    "document-needs-newer": "refuse-content",  # document, field
+    "model-not-in-repository": "refuse-content",  # model
+    "release-not-admitted": "refuse-content",  # model, version
+    "release-withdrawn": "refuse-content",  # model, version, reason
+    "manifest-mismatch": "refuse-content",  # model, version, detail
+    "control-exceeds-authority": "refuse-content",  # model, detail
+    "pack-invalid": "refuse-content",  # pack, detail
+    "pack-tampered": "refuse-content",  # pack, frame
+    "pack-key-missing": "refuse-content",  # device_class, epoch
+    "chunk-mismatch": "refuse-content",  # chunk, found
+    "file-mismatch": "refuse-content",  # path, expected, found
+    "decode-limit": "refuse-content",  # limit_bytes
+    "server-ignores-ranges": "refuse-content",  # url
+    "server-lies-about-size": "refuse-content",  # url, expected_bytes, found_bytes
+    "insecure-url": "refuse-content",  # url
+    "self-test-failed": "refuse-content",  # test, detail
+    "self-test-not-run": "refuse-content",  # test, detail
+    "slot-damaged": "refuse-content",  # slot, path
+    "unsafe-path": "refuse-content",  # path
+    "version-content-conflict": "refuse-content",  # version, other
+    "audit-failed": "refuse-content",  # findings
+    # -- ask person -------------------------------------------------------------------------------------------------
+    "version-invalid": "ask-person",  # text, detail
+    "description-invalid": "ask-person",  # path, detail
+    "model-empty": "ask-person",  # path
+    "model-changed": "ask-person",  # path
+    "model-unreadable": "ask-person",  # path, detail
+    "repository-exists": "ask-person",  # path
+    "not-a-repository": "ask-person",  # path, detail
+    "version-exists": "ask-person",  # model, version
+    "version-order": "ask-person",  # version, newest
+    "key-missing": "ask-person",  # role, have, need
+    "key-unlock-failed": "ask-person",  # key
+    "passphrase-missing": "ask-person",  # key
+    "metadata-expires-soon": "ask-person",  # role, expires_at
+    "enrolment-invalid": "ask-person",  # path, detail
+    "already-enrolled": "ask-person",  # path
+    "not-enrolled": "ask-person",  # path
+    "root-not-private": "ask-person",  # path, mode
+    "root-untrusted": "ask-person",  # detail
+    "permission-denied": "ask-person",  # path
+    "no-space": "ask-person",  # path, need_bytes, free_bytes
+    "requirement-not-met": "ask-person",  # requirement, need, found
+    "runtime-missing": "ask-person",  # runtime, need
+    "no-runnable-variant": "ask-person",  # version, detail
+    "no-offer": "ask-person",  # model
+    "offer-not-shown": "ask-person",  # digest
+    "offer-changed": "ask-person",  # digest, now
+    "offer-expired": "ask-person",  # digest, expired_at
+    "decision-required": "ask-person",  # digest
+    "ceiling-exceeded": "ask-person",  # ceiling_bytes, need_bytes
+    "update-in-progress": "ask-person",  # version, phase
+    "no-update-in-progress": "ask-person",  # model
+    "not-now": "ask-person",  # action, phase
+    "cannot-cancel": "ask-person",  # phase
+    "version-not-kept": "ask-person",  # version
+    "nothing-to-roll-back": "ask-person",  # model
+    "no-model-installed": "ask-person",  # model
+    "not-authorised": "ask-person",  # action, uid
+    "request-invalid": "ask-person",  # detail
+    "request-too-large": "ask-person",  # limit_bytes
+    "route-unknown": "ask-person",  # path
+    "database-unreadable": "ask-person",  # path, detail
+    "database-newer": "ask-person",  # path, found, known
+    "clock-behind": "ask-person",  # device_time, floor
+    "keyring-unavailable": "ask-person",  # detail
+    "argument-invalid": "ask-person",  # argument, detail
+    "cancelled-by-user": "ask-person",  # action
+    # -- our bug ----------------------------------------------------------------------------------------------------
+    "unknown-code": "our-bug",  # found
+    "invariant-broken": "our-bug",  # detail
+    "worker-crashed": "our-bug",  # job, status
+    "unexpected": "our-bug",  # kind, detail
+}

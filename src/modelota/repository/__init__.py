@@ -1,0 +1,1 @@
+"""The publisher: build, sign, publish, refresh, audit."""

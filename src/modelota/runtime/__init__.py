@@ -1,0 +1,1 @@
+"""Engines as child processes, self-tests, and the gateway that applications talk to."""

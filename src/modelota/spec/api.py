@@ -1,0 +1,266 @@
+"""Messages of the agent's socket, version 1 (`docs/socket-api.md`): HTTP, JSON, event stream.
+
+A client ignores fields it does not know. Times are RFC 3339 UTC text, sizes bytes, durations seconds. A reading that
+could not be taken is null, and where there is a reason it stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from modelota.spec.offer import Answer, Offer
+
+API_VERSION = 1
+
+Phase = Literal[
+    "idle",  # nothing under way
+    "offered",  # an offer waits for the user's answer
+    "rechecking",  # decided; repository and device are checked once more
+    "fetching",
+    "verifying",
+    "deploying",
+    "testing",  # self-test in the real engine
+    "waiting",  # a gate is closed; `waits_for` says which
+    "activating",
+    "watching",  # in use; the version before is kept and return is automatic
+    "rolling-back",
+    "degraded",  # no version passes its checks: serve what works, repair, say so
+]
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as it crosses the socket: code and parameters; the client renders it in its user's language."""
+
+    code: str
+    params: dict[str, Any] = {}
+    now: str = ""  # how the device is now: a key of the i18n state sentences, for example `serving`
+    now_params: dict[str, Any] = {}
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the current step is; `done` never decreases within a step.
+
+    Attributes:
+        step: the phase.
+        done: units finished: bytes in `fetching`, `verifying` and `deploying`, tests in `testing`.
+        total: units of the step, or None.
+        rate_per_s: units per second over the last seconds, or None before there is a figure.
+        left_s: estimated seconds left in this step, or None.
+    """
+
+    step: Phase
+    done: int
+    total: int | None = None
+    rate_per_s: float | None = None
+    left_s: float | None = None
+
+
+class OfferView(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer with what lies beside it.
+
+    Attributes:
+        offer: the canonical offer.
+        digest: its identity; what a decision names.
+        made_at: when it was first made.
+        shown_at: when it was last shown to a person, or None.
+        estimate_s: expected duration of the whole update on this device, or None.
+        estimate_is_guess: no measured rate yet.
+        answer: the newest answer to it, or None.
+    """
+
+    offer: Offer
+    digest: str
+    made_at: str
+    shown_at: str | None = None
+    estimate_s: float | None = None
+    estimate_is_guess: bool = True
+    answer: Answer | None = None
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One version that the device has or can have.
+
+    Attributes:
+        state: `active`, `previous` (kept slot, immediate rollback), `kept` (another kept slot), `available` (in the
+            catalog), `withdrawn`.
+        installed_at: when it was activated here, or None.
+        failed: it was tried here and went back; it is not offered unasked.
+    """
+
+    version: str
+    variant: str | None
+    state: Literal["active", "previous", "kept", "available", "withdrawn"]
+    size_bytes: int | None = None
+    installed_at: str | None = None
+    released_at: str | None = None
+    failed: bool = False
+    notes: dict[str, str] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the last operation ended.
+
+    Attributes:
+        operation: what it was.
+        result: done, failed (and went back), cancelled.
+        from_version: version before.
+        to_version: version wanted.
+        active_version: version in use afterwards.
+        error: why it failed, or None.
+        finished_at: when.
+    """
+
+    operation: Literal["install", "update", "rollback"]
+    result: Literal["done", "failed", "cancelled"]
+    from_version: str | None
+    to_version: str
+    active_version: str | None
+    error: ErrorBody | None
+    finished_at: str
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """State of one model on this device."""
+
+    model: str
+    phase: Phase
+    active_version: str | None = None
+    active_variant: str | None = None
+    previous_version: str | None = None
+    target_version: str | None = None
+    paused: bool = False
+    waits_for: tuple[str, ...] = ()
+    progress: Progress | None = None
+    offer: OfferView | None = None
+    last_outcome: Outcome | None = None
+    last_checked_at: str | None = None
+    watch_until: str | None = None
+    engine: Literal["running", "starting", "stopped", "failed"] = "stopped"
+    engine_error: ErrorBody | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `GET /v1/status`."""
+
+    api: int
+    agent_version: str
+    root: str
+    supervisor: bool
+    repository_url: str
+    device_class: str
+    models: tuple[ModelStatus, ...]
+    gateway_socket: str | None = None
+    gateway_url: str | None = None
+
+
+class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/check`; `allow_stale` is the owner's separate decision to use expired metadata."""
+
+    model: str | None = None
+    allow_stale: bool = False
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/check`: per model an offer, or the reason why there is none (`up-to-date`, an error)."""
+
+    model: str
+    offer: OfferView | None = None
+    up_to_date: bool = False
+    refused: tuple[ErrorBody, ...] = ()  # newer releases that this device can't run, and why
+    stale_since: str | None = None
+
+
+class ShownRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/shown`: this text was shown to a person, in this language."""
+
+    offer_digest: str
+    language: Literal["zh-CN", "en"]
+    text: str
+    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+
+
+class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/decisions`."""
+
+    offer_digest: str
+    answer: Answer
+    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+
+
+class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/pause`, `/v1/resume`, `/v1/cancel`."""
+
+    model: str | None = None
+
+
+class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/rollback`.
+
+    Asking for it is the user's decision for a version whose slot is kept; for one that has to be fetched the answer is
+    an offer.
+    """
+
+    model: str | None = None
+    version: str | None = None  # None: the version before
+    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+
+
+class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/rollback`: `started`, or an offer to answer first."""
+
+    model: str
+    started: bool
+    offer: OfferView | None = None
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal: what was decided or done."""
+
+    seq: int
+    at: str
+    model: str
+    event: str
+    facts: dict[str, Any] = {}
+
+
+class LogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `GET /v1/log?model=&after=&limit=`, oldest first."""
+
+    entries: tuple[LogEntry, ...]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of `GET /v1/events`; `id` continues the stream through `Last-Event-ID`.
+
+    Attributes:
+        kind: `phase`, `progress`, `offer`, `outcome`, `engine`, `notice`.
+        data: fields of the kind, as `docs/socket-api.md` lists them.
+    """
+
+    id: int
+    at: str
+    kind: Literal["phase", "progress", "offer", "outcome", "engine", "notice"]
+    model: str
+    data: dict[str, Any] = {}
+
+
+class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/gateway/tokens`: a token with which an application may use the gateway over TCP loopback."""
+
+    application: str
+
+
+class TokenResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The token, told once; the agent keeps only its digest."""
+
+    application: str
+    token: str
+    url: str
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/chat`: start the engine if needed; answers where to talk to it (the gateway's socket)."""
+
+    model: str | None = None

@@ -1,0 +1,117 @@
+"""Offer, plan and decision: what the user is told and what the user answers (clause 5.1, design decision 6).
+
+An offer is canonical data that depends only on its content, so the same situation always has the same digest; when it
+was made and how it was rendered is journalled beside it. A decision names the digest of exactly one offer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from modelota.spec.document import Document, digest_of
+from modelota.spec.manifest import Bytes, DigestText, Index, Kind, Localised, Mode, ModelName, Permission, Time
+
+Direction = Literal["install", "update", "rollback"]
+
+
+class PlannedFrame(msgspec.Struct, frozen=True, array_like=True):
+    """One frame to fetch for one chunk: digest of the pack, frame number, offset, sealed length, codec, chunk index."""
+
+    pack: DigestText
+    frame: Index
+    offset: Bytes
+    length_bytes: Bytes
+    codec: str
+    chunk: Index
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Which chunk comes from where; exactly one mode (requirement 5.2.1-a).
+
+    Attributes:
+        frames: what is fetched, in reading order.
+        local_chunks: indexes of chunks that come from what the device has.
+        fetch_bytes: sum of the frames' sealed lengths.
+    """
+
+    mode: Mode
+    manifest_digest: DigestText
+    variant: str
+    frames: tuple[PlannedFrame, ...]
+    local_chunks: tuple[Index, ...] = ()
+    fetch_bytes: Bytes = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical plan."""
+        return digest_of(self)
+
+
+class Covers(msgspec.Struct, frozen=True, kw_only=True):
+    """What accepting the offer allows, and nothing beyond it."""
+
+    fetch_up_to_bytes: Bytes
+    activate: bool = True
+    return_automatically_until_watch_ends: bool = True
+    repair_up_to_bytes: Bytes = 0
+    remove_own_temporaries: bool = True
+    keep_versions: tuple[str, ...] = ()
+    remove_versions: tuple[str, ...] = ()
+
+
+class Offer(Document, kw_only=True, frozen=True):
+    """What the user is told before anything is triggered (clause 5.1-c)."""
+
+    NAME: ClassVar[str] = "offer"
+
+    model: ModelName
+    direction: Direction
+    from_version: str | None
+    from_variant: str | None
+    to_version: str
+    to_variant: str
+    manifest_digest: DigestText
+    plan_digest: DigestText
+    mode: Mode
+    planned_bytes: Bytes
+    ceiling_bytes: Bytes
+    full_bytes: Bytes
+    installed_bytes: Bytes
+    peak_space_bytes: Bytes
+    kind: Kind
+    urgency_reason: Localised | None = None
+    notes: Localised
+    permissions: tuple[Permission, ...] = ()
+    new_permissions: tuple[Permission, ...] = ()
+    consequences: tuple[str, ...] = ()
+    covers: Covers
+    stale_since: Time | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical offer: its identity."""
+        return digest_of(self)
+
+
+Answer = Literal["accept", "later", "skip", "decline"]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user answered.
+
+    Attributes:
+        offer_digest: the offer that was answered.
+        answer: accept, later, skip this version, or decline.
+        authority: who answered: `uid:<n>` from the socket's peer credentials, or `embedding-host`.
+        channel: where: `terminal`, `script`, `socket`, `host`.
+        at: when.
+    """
+
+    offer_digest: DigestText
+    answer: Answer
+    authority: Annotated[str, Meta(max_length=64)]
+    channel: Literal["terminal", "script", "socket", "host"]
+    at: Time

@@ -1,0 +1,1 @@
+"""What survives power loss: durable writes with the ledger, SQLite, slots, staging, assembly."""

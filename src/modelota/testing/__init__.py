@@ -1,0 +1,1 @@
+"""Simulators and suites, shipped with the product."""
