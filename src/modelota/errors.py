@@ -101,8 +101,13 @@ CODES: Final[dict[str, str]] = {
     "engine-start-failed": "try-later",  # slot, detail
     "engine-timeout": "try-later",  # slot, seconds
     "engine-crashed": "try-later",  # slot, status
+    "worker-crashed": "try-later",  # job, status
+    "releases-paused": "try-later",  # model, version: the publisher paused its releases
     "publish-conflict": "try-later",  # path: someone else published first
     "self-test-inconclusive": "try-later",  # test, detail
+    "peer-unreachable": "try-later",  # path, detail: nothing answers on a Unix socket, or it broke off
+    "peer-timeout": "try-later",  # path, seconds
+    "peer-protocol": "try-later",  # path, detail: what answers is not HTTP as it should be, or says too much
     "disk-error": "try-later",  # path, detail: EIO and friends
     # -- refuse content: what was published or fetched --------------------------------------------------------------
     "metadata-invalid": "refuse-content",  # role, detail
@@ -116,12 +121,14 @@ CODES: Final[dict[str, str]] = {
     "document-needs-newer": "refuse-content",  # document, field
     "model-not-in-repository": "refuse-content",  # model
     "release-not-admitted": "refuse-content",  # model, version
+    "attempts-exhausted": "refuse-content",  # slot, phase: interrupted too often
     "release-withdrawn": "refuse-content",  # model, version, reason
     "manifest-mismatch": "refuse-content",  # model, version, detail
     "control-exceeds-authority": "refuse-content",  # model, detail
     "pack-invalid": "refuse-content",  # pack, detail
     "pack-tampered": "refuse-content",  # pack, frame
     "pack-key-missing": "refuse-content",  # device_class, epoch
+    "object-damaged": "refuse-content",  # object, frame: a sealed local object (kept version, backup) does not open
     "chunk-mismatch": "refuse-content",  # chunk, found
     "file-mismatch": "refuse-content",  # path, expected, found
     "decode-limit": "refuse-content",  # limit_bytes
@@ -142,6 +149,9 @@ CODES: Final[dict[str, str]] = {
     "model-unreadable": "ask-person",  # path, detail
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
+    "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself
+    "interface-dropped": "ask-person",  # interface, predecessor: a core interface is gone (clause 6.4-a)
+    "core-test-dropped": "ask-person",  # test, predecessor: a core self-test is gone or changed
     "version-exists": "ask-person",  # model, version
     "version-order": "ask-person",  # version, newest
     "key-missing": "ask-person",  # role, have, need
@@ -166,8 +176,10 @@ CODES: Final[dict[str, str]] = {
     "ceiling-exceeded": "ask-person",  # ceiling_bytes, need_bytes
     "update-in-progress": "ask-person",  # version, phase
     "no-update-in-progress": "ask-person",  # model
+    "update-paused": "ask-person",  # version: someone paused it
     "not-now": "ask-person",  # action, phase
     "cannot-cancel": "ask-person",  # phase
+    "release-failed-here": "ask-person",  # model, version: it was tried on this device and went back
     "version-not-kept": "ask-person",  # version
     "nothing-to-roll-back": "ask-person",  # model
     "no-model-installed": "ask-person",  # model
@@ -177,13 +189,16 @@ CODES: Final[dict[str, str]] = {
     "route-unknown": "ask-person",  # path
     "database-unreadable": "ask-person",  # path, detail
     "database-newer": "ask-person",  # path, found, known
+    "config-invalid": "ask-person",  # path, detail
     "clock-behind": "ask-person",  # device_time, floor
     "keyring-unavailable": "ask-person",  # detail
     "argument-invalid": "ask-person",  # argument, detail
     "cancelled-by-user": "ask-person",  # action
+    "gateway-host-refused": "ask-person",  # host: DNS rebinding
+    "gateway-origin-refused": "ask-person",  # origin: a web page
+    "gateway-token-refused": "ask-person",
     # -- our bug ----------------------------------------------------------------------------------------------------
     "unknown-code": "our-bug",  # found
     "invariant-broken": "our-bug",  # detail
-    "worker-crashed": "our-bug",  # job, status
     "unexpected": "our-bug",  # kind, detail
 }

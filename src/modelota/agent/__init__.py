@@ -1,1 +1,3 @@
 """The device: state machine, journal, supervisor, worker, socket."""
+
+from modelota.agent.agent import Agent as Agent

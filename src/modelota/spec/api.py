@@ -68,6 +68,7 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
         estimate_s: expected duration of the whole update on this device, or None.
         estimate_is_guess: no measured rate yet.
         answer: the newest answer to it, or None.
+        title: what people call the model, by language, as its catalog says.
     """
 
     offer: Offer
@@ -77,6 +78,7 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     estimate_s: float | None = None
     estimate_is_guess: bool = True
     answer: Answer | None = None
+    title: dict[str, str] = {}
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,13 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     released_at: str | None = None
     failed: bool = False
     notes: dict[str, str] = {}
+
+
+class VersionsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `GET /v1/versions?model=`, newest first."""
+
+    model: str
+    versions: tuple[VersionView, ...]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +141,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     target_version: str | None = None
     paused: bool = False
     waits_for: tuple[str, ...] = ()
+    error: ErrorBody | None = None  # why the update is paused, or why it is going back
     progress: Progress | None = None
     offer: OfferView | None = None
     last_outcome: Outcome | None = None
@@ -264,3 +274,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Body of `POST /v1/chat`: start the engine if needed; answers where to talk to it (the gateway's socket)."""
 
     model: str | None = None
+
+
+class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/chat`: the engine runs, and here is the OpenAI-compatible endpoint that reaches it."""
+
+    model: str
+    version: str
+    gateway_socket: str

@@ -1,0 +1,262 @@
+"""What can be asked of an open device root: check, answer an offer, pause, go back, list versions, chat.
+
+Whoever calls has checked who may ask (`modelota.agent.access`); the authority is journalled with what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from modelota.agent.core import Core
+from modelota.agent.model_loop import ModelLoop
+from modelota.agent.states import Answered, CancelAsked, Offered, OfferGone, PauseAsked, Resumed, RollbackAsked
+from modelota.clock import iso
+from modelota.errors import AskPerson, ModelotaError, RefuseContent
+from modelota.runtime.gateway import new_token
+from modelota.runtime.messages import plain
+from modelota.spec import api
+from modelota.spec.names import is_name
+from modelota.spec.offer import Decision
+from modelota.spec.slot import SlotId
+from modelota.spec.version import Version
+
+
+async def check(core: Core, request: api.CheckRequest, *, authority: str) -> list[api.CheckResult]:
+    """Look for something newer; the answer is an offer, or why there is none (clause 5.3-a).
+
+    Raises:
+        ModelotaError: the check itself did not succeed.
+    """
+    loops = [core.loop(request.model)] if request.model else list(core.models.values())
+    return [await _check_one(core, loop, request, authority) for loop in loops]
+
+
+async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, authority: str) -> api.CheckResult:
+    arguments: dict[str, Any] = {"model": loop.model, "allow_stale": request.allow_stale}
+    if request.allow_stale:
+        core.journal.note(loop.model, "stale-allowed", {"authority": authority})
+    try:
+        found = msgspec.json.decode(await core.worker.run("check", arguments), type=dict[str, Any])
+    except ModelotaError as error:
+        core.journal.note(loop.model, "check-failed", {"code": error.code, "params": plain(error.params)})
+        raise
+    digest, stale_since = found["offer_digest"], found["stale_since"]
+    core.journal.note(loop.model, "checked", {"offer_digest": digest, "stale_since": stale_since})
+    view = core.journal.offer(digest) if digest else None
+    if view is not None:
+        target = SlotId(view.offer.to_version, view.offer.to_variant)
+        await loop.post(Offered(offer_digest=view.digest, target=target))
+        core.hub.publish("offer", loop.model, {"digest": view.digest, "to_version": view.offer.to_version})
+    elif loop.state.offer is not None:
+        await loop.post(OfferGone(reason="nothing newer can be offered"))
+    return api.CheckResult(
+        model=loop.model,
+        offer=view,
+        up_to_date=found["up_to_date"],
+        refused=tuple(msgspec.convert(found["refused"], list[api.ErrorBody])),
+        stale_since=stale_since,
+    )
+
+
+def offer(core: Core, digest: str) -> api.OfferView:
+    """An offer by its digest.
+
+    Raises:
+        AskPerson: `no-offer`.
+    """
+    view = core.journal.offer(digest)
+    if view is None:
+        raise AskPerson("no-offer", model=digest[:64])
+    return view
+
+
+def shown(core: Core, request: api.ShownRequest, *, authority: str) -> None:
+    """Note that an offer was shown to a person, in which words.
+
+    Raises:
+        AskPerson: `no-offer`.
+    """
+    view = offer(core, request.offer_digest)
+    core.journal.note_shown(
+        view.digest,
+        language=request.language,
+        channel=request.channel,
+        authority=authority,
+        text=request.text,
+    )
+    facts = {"digest": view.digest, "language": request.language, "channel": request.channel}
+    core.journal.note(view.offer.model, "offer-shown", facts)
+
+
+async def decide(core: Core, request: api.DecisionRequest, *, authority: str) -> api.ModelStatus:
+    """Take a person's answer to exactly one offer (clause 5.1-d).
+
+    Raises:
+        AskPerson: `no-offer`, `offer-changed` (another offer stands now), `offer-not-shown`, `update-in-progress`.
+    """
+    view = offer(core, request.offer_digest)
+    loop = core.loop(view.offer.model)
+    state = loop.state
+    if state.update is not None:
+        raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
+    if state.offer is None:
+        raise AskPerson("no-offer", model=loop.model)
+    if state.offer != view.digest:
+        raise AskPerson("offer-changed", digest=view.digest, now=state.offer)
+    if view.shown_at is None:
+        raise AskPerson("offer-not-shown", digest=view.digest)
+    decision = Decision(
+        offer_digest=view.digest,
+        answer=request.answer,
+        authority=authority,
+        channel=request.channel,
+        at=iso(core.clock.now()),
+    )
+    core.journal.note_decision(decision)
+    await loop.post(
+        Answered(
+            offer_digest=view.digest,
+            answer=request.answer,
+            authority=authority,
+            channel=request.channel,
+            direction=view.offer.direction,
+            target=SlotId(view.offer.to_version, view.offer.to_variant),
+            manifest_digest=view.offer.manifest_digest,
+        )
+    )
+    return core.model_status(loop)
+
+
+async def control(
+    core: Core, action: Literal["pause", "resume", "cancel"], request: api.ControlRequest, *, authority: str
+) -> api.ModelStatus:
+    """Pause, resume or cancel the update under way (clause 5.3-b); possible until activation.
+
+    Raises:
+        AskPerson: `no-update-in-progress`, `cannot-cancel`, `not-now`.
+    """
+    loop = core.loop(request.model)
+    update = loop.state.update
+    if update is None:
+        raise AskPerson("no-update-in-progress", model=loop.model)
+    events: dict[str, Callable[[], PauseAsked | Resumed | CancelAsked]] = {
+        "pause": lambda: PauseAsked(authority=authority),
+        "resume": lambda: Resumed(authority=authority),
+        "cancel": lambda: CancelAsked(authority=authority),
+    }
+    if not await loop.post(events[action]()):
+        if action == "cancel":
+            raise AskPerson("cannot-cancel", phase=update.phase)
+        raise AskPerson("not-now", action=action, phase=update.phase)
+    return core.model_status(loop)
+
+
+async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str) -> api.RollbackResult:
+    """Go back to an earlier version (clause 6.3): at once from a kept slot, else by an offer to fetch it.
+
+    Raises:
+        AskPerson: `nothing-to-roll-back`, `update-in-progress`, `no-model-installed`, `version-invalid`,
+            `version-not-kept`.
+        ModelotaError: the version has to be fetched, and no offer could be made.
+    """
+    loop = core.loop(request.model)
+    state = loop.state
+    if state.update is not None:
+        raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
+    if state.current is None:
+        raise AskPerson("no-model-installed", model=loop.model)
+    wanted = request.version or (state.previous.version if state.previous else None)
+    if wanted is None:
+        raise AskPerson("nothing-to-roll-back", model=loop.model)
+    if Version.parse(wanted) >= Version.parse(state.current.version):
+        raise AskPerson("nothing-to-roll-back", model=loop.model)
+    kept = next((slot for slot in state.slots if slot.version == wanted), None)
+    if kept is not None:
+        description = core.journal.slot(loop.model, kept)
+        if description is None:
+            raise RefuseContent("slot-damaged", slot=kept.name, path="")
+        started = await loop.post(
+            RollbackAsked(
+                target=kept,
+                manifest_digest=description.manifest_digest,
+                authority=authority,
+                channel=request.channel,
+            )
+        )
+        return api.RollbackResult(model=loop.model, started=started)
+    arguments = {"model": loop.model, "version": wanted}
+    digest = msgspec.json.decode(await core.worker.run("offer-version", arguments), type=str)
+    view = offer(core, digest)
+    await loop.post(Offered(offer_digest=digest, target=SlotId(view.offer.to_version, view.offer.to_variant)))
+    return api.RollbackResult(model=loop.model, started=False, offer=view)
+
+
+def versions(core: Core, model: str | None) -> api.VersionsPage:
+    """Versions that the device has or, by the last check, can have; newest first."""
+    loop = core.loop(model)
+    state = loop.state
+    views: dict[str, api.VersionView] = {}
+    for version, released_at, kind, notes in core.journal.releases(loop.model):
+        views[version] = api.VersionView(
+            version=version,
+            variant=None,
+            state="withdrawn" if kind == "withdrawn" else "available",
+            released_at=released_at,
+            failed=version in state.failed,
+            notes=notes,
+        )
+    for slot in state.slots:
+        description = core.journal.slot(loop.model, slot)
+        known = views.get(slot.version)
+        views[slot.version] = api.VersionView(
+            version=slot.version,
+            variant=slot.variant,
+            state="active" if slot == state.current else "previous" if slot == state.previous else "kept",
+            size_bytes=description.size_bytes if description else None,
+            installed_at=core.journal.activated_at(loop.model, slot),
+            released_at=known.released_at if known else None,
+            failed=slot.version in state.failed,
+            notes=known.notes if known else {},
+        )
+    ordered = sorted(views.values(), key=lambda view: Version.parse(view.version), reverse=True)
+    return api.VersionsPage(model=loop.model, versions=tuple(ordered))
+
+
+async def chat(core: Core, request: api.ChatRequest) -> api.ChatResult:
+    """Have the engine run, and say where applications reach it.
+
+    Raises:
+        AskPerson: `no-model-installed`.
+        ModelotaError: the engine could not be started.
+    """
+    loop = core.loop(request.model)
+    if loop.state.current is None:
+        raise AskPerson("no-model-installed", model=loop.model)
+    await loop.serving.ensure()
+    await core.open_gateway()
+    return api.ChatResult(
+        model=loop.model,
+        version=loop.state.current.version,
+        gateway_socket=str(core.layout.gateway_socket),
+    )
+
+
+def make_token(core: Core, request: api.TokenRequest) -> api.TokenResult:
+    """Make a token for an application; an older one of the same application ends.
+
+    Raises:
+        AskPerson: `argument-invalid`: not a name; or the gateway has no TCP port.
+    """
+    if not is_name(request.application):
+        raise AskPerson("argument-invalid", argument="application", detail=request.application[:80])
+    if core.gateway_port is None:
+        raise AskPerson("argument-invalid", argument="gateway", detail="no-tcp-port")
+    token, digest = new_token()
+    core.journal.keep_token(request.application, digest)
+    core.journal.note("", "token-made", {"application": request.application})
+    core.gateway.set_tokens(core.journal.tokens())
+    url = f"http://127.0.0.1:{core.gateway_port}/v1"
+    return api.TokenResult(application=request.application, token=token, url=url)

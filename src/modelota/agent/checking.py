@@ -1,0 +1,264 @@
+"""Check for an update: refresh what may be trusted, find the newest release this device can run, make the offer.
+
+Runs in the worker. Nothing but metadata is fetched here (clause 5.1-c).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import modelota
+from modelota.agent.enrol import Membership
+from modelota.agent.journal import Journal
+from modelota.agent.offers import build_offer, estimate
+from modelota.agent.states import State
+from modelota.clock import Clock, iso
+from modelota.delivery import planner, releases
+from modelota.delivery.stores import ObjectStore, open_store
+from modelota.delivery.trust import TrustClient, TrustState
+from modelota.errors import AskPerson, ModelotaError, RefuseContent
+from modelota.runtime.protocol import runtimes
+from modelota.spec.api import ErrorBody
+from modelota.spec.document import read
+from modelota.spec.limits import MANIFEST_MAX_BYTES
+from modelota.spec.manifest import Manifest, Variant
+from modelota.spec.offer import Plan
+from modelota.storage.assembly import peak_space_bytes
+from modelota.storage.layout import Layout
+from modelota.telemetry.profile import DeviceProfile, check_requirements, device_profile
+
+STORAGE_SHARE_MAX: Final = 0.1  # table 1 of the standard
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check found for one model: the digest of an offer, or why there is none."""
+
+    model: str
+    offer_digest: str | None = None
+    up_to_date: bool = False
+    refused: tuple[ErrorBody, ...] = ()
+    stale_since: str | None = None
+
+
+class JournalTrust:
+    """Keeps the trust state in the agent's database (a `TrustMemory`)."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def load(self) -> TrustState | None:
+        """The kept state."""
+        data = self._journal.fact("trust")
+        return msgspec.json.decode(data, type=TrustState) if data else None
+
+    def save(self, state: TrustState) -> None:
+        """Keep `state`, durably."""
+        self._journal.set_fact("trust", msgspec.json.encode(state))
+
+
+class Checker:
+    """Looks at one repository for one device root.
+
+    Args:
+        layout: of the root.
+        journal: of the root.
+        membership: what the enrolment said.
+        clock: the time.
+    """
+
+    def __init__(self, layout: Layout, journal: Journal, membership: Membership, clock: Clock) -> None:
+        self._layout = layout
+        self._journal = journal
+        self._membership = membership
+        self._clock = clock
+        self.store: ObjectStore = open_store(membership.url)
+        self.client = TrustClient(
+            self.store, layout.trust_cache, JournalTrust(journal), clock, anchor=membership.anchor
+        )
+
+    def check(self, model: str, *, allow_stale: bool) -> Found:
+        """Refresh, and make an offer for the newest release this device can run and has not turned down.
+
+        Raises:
+            ModelotaError: whatever made the check impossible: network, metadata, documents.
+        """
+        refreshed = self.client.refresh(allow_stale=allow_stale)
+        stale_since = iso(refreshed.stale_since) if refreshed.stale_since else None
+        documents = releases.load_documents(self.client, model)
+        self._keep_releases(model, documents)
+        state = self._journal.state(model)
+        refused: list[ErrorBody] = []
+        for candidate in releases.candidates(
+            documents.catalog,
+            documents.control,
+            installed=state.current.version if state.current else None,
+            failed=(*state.failed, *state.skipped),
+            agent_version=modelota.__version__,
+        ):
+            if candidate.reason is not None:
+                if candidate.version not in state.skipped:
+                    refused.append(body_of(candidate.reason))
+                continue
+            try:
+                digest = self._offer(documents, candidate.version, state, stale_since)
+            except (AskPerson, RefuseContent) as error:
+                refused.append(body_of(error))
+                continue
+            return Found(model=model, offer_digest=digest, refused=tuple(refused), stale_since=stale_since)
+        return Found(
+            model=model,
+            up_to_date=all(entry.code == "release-failed-here" for entry in refused),
+            refused=tuple(refused),
+            stale_since=stale_since,
+        )
+
+    def offer_version(self, model: str, version: str) -> str:
+        """Make an offer for one admitted version, to go back to it through the installer (clause 5.2.3-b).
+
+        Raises:
+            AskPerson: `version-not-kept` when the catalog does not admit it, `requirement-not-met`, `no-space`.
+            RefuseContent: `release-withdrawn`.
+        """
+        refreshed = self.client.refresh()
+        documents = releases.load_documents(self.client, model)
+        if documents.catalog.release(version) is None:
+            raise AskPerson("version-not-kept", version=version)
+        withdrawal = documents.control.withdrawal(version)
+        if withdrawal is not None:
+            raise RefuseContent("release-withdrawn", model=model, version=version, reason=withdrawal.reason)
+        stale_since = iso(refreshed.stale_since) if refreshed.stale_since else None
+        return self._offer(documents, version, self._journal.state(model), stale_since)
+
+    def recheck(self, offer_digest: str) -> dict[str, object]:
+        """Look once more before anything is fetched: is the release still admitted, does the device still fit?
+
+        An accepted offer is pinned to its manifest, so a repository that can't be reached or whose metadata expired
+        does not stop it (design decision 2); a withdrawal does.
+
+        Raises:
+            RefuseContent: `release-withdrawn`.
+            AskPerson: `requirement-not-met`, `runtime-missing`, `no-space`.
+        """
+        offer_view = self._journal.offer(offer_digest)
+        assert offer_view is not None
+        offer = offer_view.offer
+        facts: dict[str, object] = {"refreshed": True}
+        try:
+            self.client.refresh()
+            documents = releases.load_documents(self.client, offer.model)
+            self._keep_releases(offer.model, documents)
+            withdrawal = documents.control.withdrawal(offer.to_version)
+            if withdrawal is not None:
+                raise RefuseContent(
+                    "release-withdrawn", model=offer.model, version=offer.to_version, reason=withdrawal.reason
+                )
+        except ModelotaError as error:
+            if error.code == "release-withdrawn":
+                raise
+            # pinned by its digest: what could not be learnt now changes nothing about what was accepted
+            facts = {"refreshed": False, "code": error.code}
+        manifest = self.manifest(offer.manifest_digest)
+        plan = self._journal.plan(offer_digest)
+        assert plan is not None
+        staged_bytes = _allocated_bytes(self._layout.model(offer.model).staging)
+        unmet = self._unmet(manifest, manifest.variant(offer.to_variant), plan, credit_bytes=staged_bytes)
+        if unmet:
+            raise unmet[0]
+        return facts
+
+    def manifest(self, digest: str) -> Manifest:
+        """The pinned manifest.
+
+        Raises:
+            RefuseContent: `manifest-mismatch` when it is not there.
+        """
+        body = self._journal.manifest_body(digest)
+        if body is None:
+            raise RefuseContent("manifest-mismatch", model="", version="", detail=f"no manifest {digest} is pinned")
+        manifest = read(body, Manifest, MANIFEST_MAX_BYTES)
+        manifest.check()
+        return manifest
+
+    def _offer(self, documents: releases.ModelDocuments, version: str, state: State, stale_since: str | None) -> str:
+        loaded = releases.load_manifest(self.client, documents, version)
+        manifest = loaded.manifest
+        if manifest.device_models and self._membership.device_model not in manifest.device_models:
+            found = self._membership.device_model or "unnamed"
+            raise AskPerson(
+                "requirement-not-met",
+                requirement="device-model",
+                need=", ".join(manifest.device_models[:8]),
+                found=found,
+            )
+        variant, plan = self._choose(manifest, loaded.digest)
+        current = self._journal.slot(manifest.model, state.current) if state.current else None
+        free = self._profile.storage_free_bytes
+        offer = build_offer(
+            manifest,
+            plan,
+            current=current,
+            kept=state.slots,
+            failed_before=version in state.failed,
+            storage_share_exceeded=free is not None and variant.size_bytes > STORAGE_SHARE_MAX * free,
+            stale_since=stale_since,
+        )
+        self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
+        estimate_s, is_guess = estimate(plan, variant.size_bytes, self._journal.rate)
+        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+
+    def _choose(self, manifest: Manifest, digest: str) -> tuple[Variant, Plan]:
+        """The first variant in the publisher's order (best first) that this device can run, and the plan for it."""
+        reasons: list[AskPerson] = []
+        for variant in manifest.variants:
+            plan = planner.plan_full(manifest, digest, variant.name)
+            unmet = self._unmet(manifest, variant, plan)
+            if not unmet:
+                return variant, plan
+            reasons.extend(unmet)
+        if len(manifest.variants) == 1:
+            raise reasons[0]
+        detail = "; ".join(str(reason) for reason in reasons)[:300]
+        raise AskPerson("no-runnable-variant", version=manifest.version, detail=detail)
+
+    def _unmet(
+        self, manifest: Manifest, variant: Variant, plan: Plan, *, credit_bytes: int = 0
+    ) -> tuple[AskPerson, ...]:
+        return check_requirements(
+            variant.requires,
+            self._profile,
+            agent_version=modelota.__version__,
+            runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
+            runtime=variant.runtime.name,
+            peak_space_bytes=max(0, peak_space_bytes(manifest, plan) - credit_bytes),
+            root=self._layout.root,
+        )
+
+    @property
+    def _profile(self) -> DeviceProfile:
+        return device_profile(self._layout.root)
+
+    def _keep_releases(self, model: str, documents: releases.ModelDocuments) -> None:
+        rows: list[tuple[str, str, str, dict[str, str]]] = []
+        for release in documents.catalog.releases:
+            withdrawn = documents.control.withdrawal(release.version) is not None
+            rows.append((release.version, release.released_at, "withdrawn" if withdrawn else "available", {}))
+        self._journal.keep_releases(model, rows)
+        self._journal.set_fact(f"title {model}", msgspec.json.encode(documents.catalog.title))
+
+
+def body_of(error: ModelotaError, *, now: str = "", **now_params: object) -> ErrorBody:
+    """An error as it crosses processes and is journalled; parameters become plain text or numbers."""
+    params = {
+        key: value if isinstance(value, (int, float, str)) or value is None else str(value)
+        for key, value in error.params.items()
+    }
+    return ErrorBody(code=error.code, params=params, now=now, now_params=dict(now_params))
+
+
+def _allocated_bytes(directory: Path) -> int:
+    if not directory.is_dir():
+        return 0
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))

@@ -1,0 +1,252 @@
+"""Fetch, verify, deploy and test: the steps of an accepted offer. Runs in the worker; every step can be repeated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from modelota.agent.checking import Checker
+from modelota.agent.config import Config
+from modelota.agent.engines import engine_spec
+from modelota.agent.journal import Journal
+from modelota.clock import Clock
+from modelota.content.digest import digest_file
+from modelota.content.pack import PackOpener
+from modelota.content.wrap import pack_key
+from modelota.delivery.fetch import fetch
+from modelota.errors import RefuseContent, TryLater, error_from
+from modelota.runtime.selftest import SelfTestRecord, run_self_tests
+from modelota.spec.enrolment import ClassKey
+from modelota.spec.manifest import Manifest
+from modelota.spec.offer import Offer, Plan
+from modelota.spec.slot import SlotDescription, describe
+from modelota.storage.assembly import Assembly
+from modelota.storage.durable import Disk
+from modelota.storage.layout import Layout
+from modelota.storage.slots import Slots
+from modelota.storage.staging import Staging
+
+Report = Callable[[int, int | None], None]  # done so far, of how many
+
+
+class Installer:
+    """Carries out one accepted offer.
+
+    Args:
+        layout: of the device root.
+        journal: holds offer, plan and manifest.
+        checker: gives the store and the pinned manifest.
+        keys: the class keys.
+        config: the integrator's settings.
+        disk: the writer.
+        clock: the time.
+        offer_digest: of the offer.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        journal: Journal,
+        checker: Checker,
+        keys: tuple[ClassKey, ...],
+        config: Config,
+        disk: Disk,
+        clock: Clock,
+        *,
+        device_class: str,
+        offer_digest: str,
+    ) -> None:
+        self._layout = layout
+        self._journal = journal
+        self._checker = checker
+        self._keys = keys
+        self._config = config
+        self._disk = disk
+        self._clock = clock
+        self._device_class = device_class
+        view, plan = journal.offer(offer_digest), journal.plan(offer_digest)
+        if view is None or plan is None:
+            raise RefuseContent("manifest-mismatch", model="", version="", detail=f"no offer {offer_digest}")
+        self._digest = offer_digest
+        self._offer: Offer = view.offer
+        self._plan: Plan = plan
+        self._manifest: Manifest = checker.manifest(self._offer.manifest_digest)
+        self._variant = self._manifest.variant(self._offer.to_variant)
+        self._model = layout.model(self._offer.model)
+        work = self._model.staging / offer_digest[:16]
+        self._partial = work / "slot"
+        self._packs = work / "packs"
+
+    def _staging(self) -> Staging:
+        @cache
+        def opener(digest: str) -> PackOpener:
+            pack = next(pack for pack in self._manifest.packs if pack.digest == digest)
+            key = pack_key(pack, self._device_class, self._keys)
+            return PackOpener(key, pack.suite, pack.frames, pack.digest)
+
+        return Staging(self._packs, self._plan, self._manifest, opener, self._disk)
+
+    def _assembly(self) -> Assembly:
+        return Assembly(self._partial, self._manifest, self._variant, self._disk)
+
+    async def fetch(self, report: Report) -> dict[str, Any]:
+        """Fetch every planned frame that is neither staged nor already written into the partial slot.
+
+        Raises:
+            AskPerson: `ceiling-exceeded`, `no-space`.
+            TryLater: network and disk errors.
+            RefuseContent: `pack-tampered`, `chunk-mismatch`, `server-ignores-ranges`, `pack-key-missing`.
+        """
+        staging, assembly = self._staging(), self._assembly()
+        try:
+            staging.scan()
+            missing = assembly.missing(self._plan, staging)
+            staging.reserve(missing)
+            total = self._plan.fetch_bytes
+            have = total - sum(frame.length_bytes for frame in missing)
+            report(have, total)
+            spent = self._journal.spent_bytes(self._digest)
+            progress = _Progress(report, have, total, lambda count: self._journal.spend(self._digest, count))
+            started = time.monotonic()
+            try:
+                fetched = await fetch(
+                    self._checker.store,
+                    missing,
+                    staging,
+                    connections=self._config.fetch.connections,
+                    ceiling_bytes=max(0, self._offer.ceiling_bytes - spent),
+                    on_progress=progress.received,
+                    proceed=_go_on,
+                )
+            finally:
+                staging.flush()
+                progress.settle()
+            self._measure("fetching", fetched.received_bytes, started)
+            return {"received_bytes": fetched.received_bytes, "requests": fetched.requests, "resumed_bytes": have}
+        finally:
+            staging.close()
+
+    def verify(self, report: Report) -> dict[str, Any]:
+        """Open everything that was fetched once more, as it lies on the disk.
+
+        Returns the number of frames that are missing or damaged as `missing`.
+        """
+        staging, assembly = self._staging(), self._assembly()
+        try:
+            started = time.monotonic()
+            count = _Progress(report, 0, self._plan.fetch_bytes)
+            good_bytes = staging.scan(count.received)
+            missing = assembly.missing(self._plan, staging)
+            self._measure("verifying", good_bytes, started)
+            return {"missing": len(missing), "verified_bytes": good_bytes}
+        finally:
+            staging.close()
+
+    def deploy(self, report: Report) -> dict[str, Any]:
+        """Assemble the slot, check its files as a whole, give it its place and register it.
+
+        Returns `missing` > 0, and changes nothing, when fetched content is gone.
+
+        Raises:
+            RefuseContent: `file-mismatch`, `chunk-mismatch`, `pack-tampered`.
+            AskPerson: `no-space`, `permission-denied`.
+            TryLater: `disk-error`.
+        """
+        slots = Slots(self._model, self._disk)
+        description = describe(self._manifest, self._offer.manifest_digest, self._variant)
+        slot = description.slot
+        if self._is_sealed(slots, description):
+            # interrupted between sealing and noting it: what lies there was just verified as a whole
+            self._journal.register_slot(description)
+            return {"missing": 0, "path": str(slots.directory(slot)), "size_bytes": self._variant.size_bytes}
+        staging, assembly = self._staging(), self._assembly()
+        try:
+            staging.scan()
+            missing = assembly.missing(self._plan, staging)
+            if missing:
+                return {"missing": len(missing)}
+            started = time.monotonic()
+            count = _Progress(report, 0, 2 * self._variant.size_bytes)
+            assembly.write(self._plan, staging, count.received)
+            assembly.finish(count.received)
+            self._measure("deploying", self._variant.size_bytes, started)
+        finally:
+            staging.close()
+        self._journal.register_slot(description)
+        slots.seal(self._partial, slot)
+        return {"missing": 0, "path": str(slots.directory(slot)), "size_bytes": self._variant.size_bytes}
+
+    def _is_sealed(self, slots: Slots, description: SlotDescription) -> bool:
+        if slots.missing_files(description):
+            return False
+        return all(
+            digest_file(slots.file(description.slot, file.path)) == (file.digest, file.size_bytes)
+            for file in description.files
+        )
+
+    def _measure(self, step: str, size_bytes: int, started: float) -> None:
+        seconds = time.monotonic() - started
+        if size_bytes > 0 and seconds > 0.001:
+            self._journal.measured(step, size_bytes / seconds)
+
+    async def self_test(
+        self, target: SlotDescription, current: SlotDescription | None, report: Report
+    ) -> dict[str, Any]:
+        """Run the release's self-tests in the real engine, beside the version in use.
+
+        Raises:
+            RefuseContent: `self-test-failed`, `self-test-not-run`, `slot-damaged`.
+            TryLater: `self-test-inconclusive`, `engine-crashed`, `engine-start-failed`, `engine-timeout`.
+        """
+        candidate = engine_spec(self._layout, self._config, target, purpose="test")
+        beside = engine_spec(self._layout, self._config, current, purpose="compare") if current else None
+        record = await run_self_tests(target.self_tests, candidate, beside, clock=self._clock, on_progress=report)
+        self._journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
+        judge(record)
+        return {"verdict": record.verdict, "tests": len(record.results)}
+
+
+def judge(record: SelfTestRecord) -> None:
+    """Turn a self-test record that is not a pass into its error."""
+    if record.verdict == "passed":
+        return
+    if record.error is not None:
+        raise error_from(record.error.code, record.error.params)
+    worst = next((result for result in record.results if result.verdict == record.verdict), None)
+    test = worst.id if worst else ""
+    detail = (worst.found or worst.expected or "") if worst else ""
+    if record.verdict == "inconclusive":
+        raise TryLater("self-test-inconclusive", test=test, detail=detail)
+    code = "self-test-failed" if record.verdict == "failed" else "self-test-not-run"
+    raise RefuseContent(code, test=test, detail=str(detail)[:300])
+
+
+class _Progress:
+    """Adds up what is done and reports it; hands received bytes to `spend` in pieces of 4 MiB."""
+
+    def __init__(self, report: Report, done: int, total: int, spend: Callable[[int], None] | None = None) -> None:
+        self._report = report
+        self._done = done
+        self._total = total
+        self._spend = spend
+        self._unsettled = 0
+
+    def received(self, count: int) -> None:
+        self._done += count
+        self._unsettled += count
+        self._report(min(self._done, self._total), self._total)
+        if self._unsettled >= 4 * 1024 * 1024:
+            self.settle()
+
+    def settle(self) -> None:
+        if self._spend is not None and self._unsettled:
+            self._spend(self._unsettled)
+        self._unsettled = 0
+
+
+async def _go_on() -> None:
+    """Nothing to wait for: the supervisor pauses a transfer by ending the worker, which loses nothing."""

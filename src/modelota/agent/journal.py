@@ -1,0 +1,318 @@
+"""The journal and what hangs on it, in the agent's database: events, states, offers, decisions, slots, rates.
+
+`commit` writes an event and the state that follows from it in one durable transaction, before any effect is carried
+out. Supervisor and worker each open the database for themselves; only the process that holds the root's lock commits
+events.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from modelota.agent.schema import MIGRATIONS
+from modelota.agent.states import MachineEvent, State, journal_name
+from modelota.clock import Clock, iso
+from modelota.errors import AskPerson
+from modelota.spec.api import LogEntry, OfferView
+from modelota.spec.offer import Decision, Offer, Plan
+from modelota.spec.slot import SlotDescription, SlotId
+from modelota.storage.database import open_database, transaction
+from modelota.storage.ledger import DatabaseLedger
+
+T = TypeVar("T")
+
+LOG_PAGE_MAX: Final = 1000
+
+
+class Journal:
+    """The agent's database.
+
+    Args:
+        path: `agent.db`.
+        clock: stamps what is written.
+
+    Every method raises `AskPerson` (`database-unreadable`, `no-space`, `permission-denied`) or `TryLater`
+    (`disk-error`,
+    `device-busy`) when the database can't do its work.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._db = open_database(path, MIGRATIONS)
+        self.ledger = DatabaseLedger(self._db, path, clock)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _now(self) -> str:
+        return iso(self._clock.now())
+
+    # -- events and states -------------------------------------------------------------------------------------------
+
+    def commit(self, model: str, event: MachineEvent, state: State) -> int:
+        """Write `event` and the state after it, durably; returns the event's sequence number."""
+        with transaction(self._db, self._path) as db:
+            seq = self._append(db, model, journal_name(event), msgspec.to_builtins(event))
+            db.execute(
+                "INSERT INTO machine (model, state, seq) VALUES (?, ?, ?) "
+                "ON CONFLICT (model) DO UPDATE SET state = excluded.state, seq = excluded.seq",
+                (model, msgspec.json.encode(state).decode(), seq),
+            )
+        return seq
+
+    def note(self, model: str, event: str, facts: dict[str, Any]) -> int:
+        """Write something that happened and changes no state (a check, an offer shown, an engine started)."""
+        with transaction(self._db, self._path) as db:
+            return self._append(db, model, event, facts)
+
+    def _append(self, db: sqlite3.Connection, model: str, event: str, facts: dict[str, Any]) -> int:
+        facts = {key: value for key, value in facts.items() if key != "type"}
+        cursor = db.execute(
+            "INSERT INTO journal (at, model, event, data) VALUES (?, ?, ?, ?)",
+            (self._now(), model, event, msgspec.json.encode(facts).decode()),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def state(self, model: str) -> State:
+        """The state of `model`; a new one when nothing was ever committed.
+
+        Raises:
+            AskPerson: `database-unreadable`: what is there is not a state.
+        """
+        row = self._db.execute("SELECT state FROM machine WHERE model = ?", (model,)).fetchone()
+        return self._decode(row[0], State) if row else State()
+
+    def log(self, model: str | None, after: int, limit: int) -> tuple[LogEntry, ...]:
+        """Journal entries with a sequence number above `after`, oldest first."""
+        rows = self._db.execute(
+            "SELECT seq, at, model, event, data FROM journal WHERE seq > ? AND (? IS NULL OR model = ?) "
+            "ORDER BY seq LIMIT ?",
+            (after, model, model, max(1, min(limit, LOG_PAGE_MAX))),
+        )
+        return tuple(
+            LogEntry(seq=seq, at=at, model=name, event=event, facts=self._decode(data, dict[str, Any]))
+            for seq, at, name, event, data in rows
+        )
+
+    def last_time(self, model: str, event: str) -> str | None:
+        """When `event` was last journalled for `model`."""
+        row = self._db.execute(
+            "SELECT at FROM journal WHERE model = ? AND event = ? ORDER BY seq DESC LIMIT 1", (model, event)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def _decode(self, data: str | bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.MsgspecError as error:
+            raise AskPerson("database-unreadable", path=str(self._path), detail=str(error)[:200]) from error
+
+    # -- facts: enrolment, trust ---------------------------------------------------------------------------------------
+
+    def fact(self, key: str) -> bytes | None:
+        """The value kept under `key`."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def set_fact(self, key: str, value: bytes) -> None:
+        """Keep `value` under `key`."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO facts (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    # -- manifests and offers ----------------------------------------------------------------------------------------
+
+    def keep_manifest(self, digest: str, model: str, version: str, body: bytes) -> None:
+        """Pin the bytes of a manifest, so that what was accepted can be carried out whatever the repository does."""
+        with transaction(self._db, self._path) as db:
+            db.execute("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?)", (digest, model, version, body))
+
+    def manifest_body(self, digest: str) -> bytes | None:
+        """The bytes pinned under `digest`."""
+        row = self._db.execute("SELECT body FROM manifests WHERE digest = ?", (digest,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def keep_offer(self, offer: Offer, plan: Plan, *, estimate_s: float | None, estimate_is_guess: bool) -> str:
+        """Keep an offer and its plan; an equal one made before keeps its time. Returns its digest."""
+        digest = offer.digest
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO offers (digest, model, offer, plan, made_at, estimate_s, estimate_is_guess) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET "
+                "estimate_s = excluded.estimate_s, estimate_is_guess = excluded.estimate_is_guess, spent_bytes = 0",
+                (
+                    digest,
+                    offer.model,
+                    msgspec.json.encode(offer),
+                    msgspec.json.encode(plan),
+                    self._now(),
+                    estimate_s,
+                    int(estimate_is_guess),
+                ),
+            )
+        return digest
+
+    def offer(self, digest: str) -> OfferView | None:
+        """The offer with what lies beside it."""
+        row = self._db.execute(
+            "SELECT offer, made_at, estimate_s, estimate_is_guess FROM offers WHERE digest = ?", (digest,)
+        ).fetchone()
+        if row is None:
+            return None
+        shown = self._db.execute(
+            "SELECT at FROM shown WHERE offer_digest = ? ORDER BY seq DESC LIMIT 1", (digest,)
+        ).fetchone()
+        answer = self._db.execute(
+            "SELECT answer FROM decisions WHERE offer_digest = ? ORDER BY seq DESC LIMIT 1", (digest,)
+        ).fetchone()
+        offer = self._decode(row[0], Offer)
+        return OfferView(
+            offer=offer,
+            digest=digest,
+            made_at=row[1],
+            shown_at=shown[0] if shown else None,
+            estimate_s=row[2],
+            estimate_is_guess=bool(row[3]),
+            answer=answer[0] if answer else None,
+            title=self.title(offer.model),
+        )
+
+    def title(self, model: str) -> dict[str, str]:
+        """What people call the model, by language, as its catalog said at the last check."""
+        data = self.fact(f"title {model}")
+        return self._decode(data, dict[str, str]) if data else {}
+
+    def plan(self, offer_digest: str) -> Plan | None:
+        """The plan that an offer stands for."""
+        row = self._db.execute("SELECT plan FROM offers WHERE digest = ?", (offer_digest,)).fetchone()
+        return self._decode(row[0], Plan) if row else None
+
+    def spent_bytes(self, offer_digest: str) -> int:
+        """Bytes received so far under this offer, over all interruptions."""
+        row = self._db.execute("SELECT spent_bytes FROM offers WHERE digest = ?", (offer_digest,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def spend(self, offer_digest: str, received_bytes: int) -> None:
+        """Count bytes received under this offer."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "UPDATE offers SET spent_bytes = spent_bytes + ? WHERE digest = ?", (received_bytes, offer_digest)
+            )
+
+    def note_shown(self, offer_digest: str, *, language: str, channel: str, authority: str, text: str) -> None:
+        """Keep that, when, where and in which words an offer was shown to a person."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO shown (offer_digest, at, language, channel, authority, text) VALUES (?, ?, ?, ?, ?, ?)",
+                (offer_digest, self._now(), language, channel, authority, text),
+            )
+
+    def note_decision(self, decision: Decision) -> None:
+        """Keep what was answered, by which authority and where."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO decisions (offer_digest, answer, authority, channel, at) VALUES (?, ?, ?, ?, ?)",
+                (decision.offer_digest, decision.answer, decision.authority, decision.channel, decision.at),
+            )
+
+    # -- slots -------------------------------------------------------------------------------------------------------
+
+    def register_slot(self, description: SlotDescription) -> None:
+        """Note a slot's description before the state names the slot: this, not a directory, makes it ours."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO slots (model, slot, description, registered_at) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (model, slot) DO UPDATE SET description = excluded.description",
+                (description.model, description.slot.name, msgspec.json.encode(description), self._now()),
+            )
+
+    def slot(self, model: str, slot: SlotId) -> SlotDescription | None:
+        """The description of a registered slot."""
+        row = self._db.execute(
+            "SELECT description FROM slots WHERE model = ? AND slot = ?", (model, slot.name)
+        ).fetchone()
+        return self._decode(row[0], SlotDescription) if row else None
+
+    def activated(self, model: str, slot: SlotId) -> None:
+        """Note that a slot was activated now."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "UPDATE slots SET activated_at = ? WHERE model = ? AND slot = ?", (self._now(), model, slot.name)
+            )
+
+    def activated_at(self, model: str, slot: SlotId) -> str | None:
+        """When a slot was last activated."""
+        row = self._db.execute(
+            "SELECT activated_at FROM slots WHERE model = ? AND slot = ?", (model, slot.name)
+        ).fetchone()
+        return row[0] if row else None
+
+    def forget_slots(self, model: str, keep: tuple[SlotId, ...]) -> None:
+        """Forget the descriptions of slots that are gone."""
+        names = [slot.name for slot in keep]
+        marks = ",".join("?" * len(names))
+        with transaction(self._db, self._path) as db:
+            db.execute(f"DELETE FROM slots WHERE model = ? AND slot NOT IN ({marks})", (model, *names))  # noqa: S608  only question marks are put in
+
+    # -- what the catalog said, rates, self-tests, tokens --------------------------------------------------------------
+
+    def keep_releases(self, model: str, rows: list[tuple[str, str, str, dict[str, str]]]) -> None:
+        """Replace what the catalog says: version, release time, `available` or `withdrawn`, notes."""
+        with transaction(self._db, self._path) as db:
+            db.execute("DELETE FROM releases WHERE model = ?", (model,))
+            db.executemany(
+                "INSERT INTO releases VALUES (?, ?, ?, ?, ?)",
+                [
+                    (model, version, at, state, msgspec.json.encode(notes).decode())
+                    for version, at, state, notes in rows
+                ],
+            )
+
+    def releases(self, model: str) -> list[tuple[str, str, str, dict[str, str]]]:
+        """What the catalog said at the last check: version, release time, state, notes."""
+        rows = self._db.execute("SELECT version, released_at, state, notes FROM releases WHERE model = ?", (model,))
+        return [(version, at, state, self._decode(notes, dict[str, str])) for version, at, state, notes in rows]
+
+    def rate(self, step: str) -> float | None:
+        """Bytes per second of `step` on this device, or None before the first measurement."""
+        row = self._db.execute("SELECT bytes_per_s FROM rates WHERE step = ?", (step,)).fetchone()
+        return float(row[0]) if row else None
+
+    def measured(self, step: str, bytes_per_s: float) -> None:
+        """Blend a measured rate into the kept one: half old, half new."""
+        known = self.rate(step)
+        blended = bytes_per_s if known is None else (known + bytes_per_s) / 2
+        with transaction(self._db, self._path) as db:
+            db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (step, blended, self._now()))
+
+    def keep_self_test(self, model: str, slot: SlotId, record: bytes) -> None:
+        """Keep a self-test record (JSON)."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "INSERT INTO self_tests (model, slot, at, record) VALUES (?, ?, ?, ?)",
+                (model, slot.name, self._now(), record.decode()),
+            )
+
+    def self_tests(self, model: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """Self-test records of `model`, oldest first: slot, time, record."""
+        rows = self._db.execute("SELECT slot, at, record FROM self_tests WHERE model = ? ORDER BY seq", (model,))
+        return [(slot, at, self._decode(record, dict[str, Any])) for slot, at, record in rows]
+
+    def keep_token(self, application: str, digest: str) -> None:
+        """Keep the digest of an application's gateway token; an older one of the same application ends."""
+        with transaction(self._db, self._path) as db:
+            db.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (application, digest, self._now()))
+
+    def tokens(self) -> dict[str, str]:
+        """Applications by the digest of their token."""
+        return {
+            digest: application for application, digest in self._db.execute("SELECT application, digest FROM tokens")
+        }

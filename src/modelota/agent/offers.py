@@ -1,0 +1,115 @@
+"""Build an offer from what was found. Pure: the same situation always gives the same offer and digest (ADR 0005)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from modelota.spec.limits import MIB
+from modelota.spec.manifest import Manifest
+from modelota.spec.offer import Covers, Direction, Offer, Plan
+from modelota.spec.slot import SlotDescription, SlotId
+from modelota.spec.version import Version
+from modelota.storage.assembly import peak_space_bytes
+
+CEILING_SHARE: Final = 0.1
+CEILING_MIN_BYTES: Final = 8 * MIB
+
+# What a first guess of a duration rests on before this device measured anything, bytes per second.
+GUESSED_RATES: Final[dict[str, float]] = {"fetching": 5e6, "verifying": 300e6, "deploying": 100e6}
+GUESSED_TEST_S: Final = 30.0
+
+
+def ceiling_bytes(planned_bytes: int) -> int:
+    """The most that may be fetched under an offer: the plan, and room for what a bad network makes us fetch again."""
+    return planned_bytes + max(int(planned_bytes * CEILING_SHARE), CEILING_MIN_BYTES)
+
+
+def build_offer(
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    current: SlotDescription | None,
+    kept: tuple[SlotId, ...],
+    failed_before: bool,
+    storage_share_exceeded: bool,
+    stale_since: str | None,
+) -> Offer:
+    """The offer to move from `current` to what `plan` builds.
+
+    Args:
+        manifest: of the release that is offered.
+        plan: how its variant gets here.
+        current: the version in use; None on a first install.
+        kept: every slot the device holds.
+        failed_before: the version was tried on this device and went back.
+        storage_share_exceeded: afterwards the model takes more than a tenth of the available storage (8.1.1-c).
+        stale_since: when the metadata that admits the release expired; None when it is fresh.
+    """
+    variant = manifest.variant(plan.variant)
+    full = variant.package("full")
+    from_slot = current.slot if current else None
+    direction: Direction = "install"
+    if from_slot is not None:
+        older = Version.parse(manifest.version) < Version.parse(from_slot.version)
+        direction = "rollback" if older else "update"
+    known = set(current.permissions) if current else set()
+    consequences = ["engine-restarts", "user-data-kept"] if current else []
+    if direction == "rollback":
+        consequences += ["older-version", "fetched-again"]
+    if failed_before:
+        consequences.append("failed-before")
+    if storage_share_exceeded:
+        consequences.append("storage-share")
+    keep = (from_slot,) if from_slot else ()
+    removed = tuple(slot.version for slot in kept if slot not in keep)
+    return Offer(
+        model=manifest.model,
+        direction=direction,
+        from_version=from_slot.version if from_slot else None,
+        from_variant=from_slot.variant if from_slot else None,
+        to_version=manifest.version,
+        to_variant=variant.name,
+        manifest_digest=plan.manifest_digest,
+        plan_digest=plan.digest,
+        mode=plan.mode,
+        planned_bytes=plan.fetch_bytes,
+        ceiling_bytes=ceiling_bytes(plan.fetch_bytes),
+        full_bytes=full.size_bytes if full else plan.fetch_bytes,
+        installed_bytes=variant.size_bytes,
+        peak_space_bytes=peak_space_bytes(manifest, plan),
+        kind=manifest.kind,
+        urgency_reason=manifest.urgency.reason if manifest.urgency else None,
+        notes=manifest.notes,
+        permissions=manifest.permissions,
+        new_permissions=tuple(permission for permission in manifest.permissions if permission not in known),
+        consequences=tuple(consequences),
+        covers=Covers(
+            fetch_up_to_bytes=ceiling_bytes(plan.fetch_bytes),
+            return_automatically_until_watch_ends=current is not None,
+            keep_versions=tuple(slot.version for slot in keep),
+            remove_versions=removed,
+        ),
+        stale_since=stale_since,
+    )
+
+
+def estimate(plan: Plan, installed_bytes: int, rate: Callable[[str], float | None]) -> tuple[float, bool]:
+    """Seconds that the update will probably take on this device, and whether that is a first guess.
+
+    Args:
+        plan: what is fetched.
+        installed_bytes: what is written.
+        rate: measured bytes per second of a step on this device, or None.
+    """
+    guess = False
+    seconds = GUESSED_TEST_S
+    for step, size_bytes in (
+        ("fetching", plan.fetch_bytes),
+        ("verifying", plan.fetch_bytes),
+        ("deploying", installed_bytes),
+    ):
+        measured = rate(step)
+        guess = guess or measured is None
+        seconds += size_bytes / (measured or GUESSED_RATES[step])
+    return seconds, guess

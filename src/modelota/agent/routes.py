@@ -1,0 +1,165 @@
+"""The routes of the socket interface, version 1 (`docs/socket-api.md`): from a request to a call of `asking`.
+
+`ROUTES` is the whole interface except the event stream, which the supervisor serves itself; a test compares it with the
+documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from modelota.agent import asking
+from modelota.agent.core import Core
+from modelota.agent.states import State
+from modelota.errors import AskPerson, ModelotaError
+from modelota.runtime.messages import plain, status_of
+from modelota.spec import api
+
+T = TypeVar("T")
+
+Right = Literal["see", "decide"]
+Call = Callable[[Core, bytes, dict[str, str], str, str], Awaitable[object]]
+
+EVENTS_PATH: Final = "/v1/events"
+LOG_LIMIT: Final = 200
+
+
+class Route(NamedTuple):
+    """Who may use a route, and what it calls with core, body, query, rest of the path, and authority."""
+
+    right: Right
+    call: Call
+
+
+def _body(data: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise AskPerson("request-invalid", detail=str(error)[:200]) from error
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise AskPerson("argument-invalid", argument=name, detail="not-a-number")
+    return int(text)
+
+
+async def _status(core: Core, _body_data: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return core.status()
+
+
+async def _check(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await asking.check(core, _body(body, api.CheckRequest), authority=authority)
+
+
+async def _offer(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, _authority: str) -> object:
+    return asking.offer(core, rest)
+
+
+async def _shown(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    asking.shown(core, _body(body, api.ShownRequest), authority=authority)
+    return {}
+
+
+async def _decide(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await asking.decide(core, _body(body, api.DecisionRequest), authority=authority)
+
+
+def _control(action: Literal["pause", "resume", "cancel"]) -> Call:
+    async def call(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+        return await asking.control(core, action, _body(body, api.ControlRequest), authority=authority)
+
+    return call
+
+
+async def _roll_back(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await asking.roll_back(core, _body(body, api.RollbackRequest), authority=authority)
+
+
+async def _versions(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
+    return asking.versions(core, query.get("model"))
+
+
+async def _log(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
+    after, limit = _number(query, "after", 0), _number(query, "limit", LOG_LIMIT)
+    return api.LogPage(entries=core.journal.log(query.get("model"), after, limit))
+
+
+async def _self_tests(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
+    loop = core.loop(query.get("model"))
+    return [{"slot": slot, "at": at, "record": record} for slot, at, record in core.journal.self_tests(loop.model)]
+
+
+async def _chat(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return await asking.chat(core, _body(body, api.ChatRequest))
+
+
+async def _token(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return asking.make_token(core, _body(body, api.TokenRequest))
+
+
+ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("GET", "/v1/status"): Route("see", _status),
+    ("POST", "/v1/check"): Route("see", _check),
+    ("GET", "/v1/offers/{digest}"): Route("see", _offer),
+    ("POST", "/v1/shown"): Route("see", _shown),
+    ("POST", "/v1/decisions"): Route("decide", _decide),
+    ("POST", "/v1/pause"): Route("decide", _control("pause")),
+    ("POST", "/v1/resume"): Route("decide", _control("resume")),
+    ("POST", "/v1/cancel"): Route("decide", _control("cancel")),
+    ("POST", "/v1/rollback"): Route("decide", _roll_back),
+    ("GET", "/v1/versions"): Route("see", _versions),
+    ("GET", "/v1/log"): Route("see", _log),
+    ("GET", "/v1/self-tests"): Route("see", _self_tests),
+    ("POST", "/v1/chat"): Route("see", _chat),
+    ("POST", "/v1/gateway/tokens"): Route("decide", _token),
+}
+
+
+def find(method: str, path: str) -> tuple[Route, str]:
+    """The route of a request, and the part of the path that stands for `{…}`.
+
+    Raises:
+        AskPerson: `route-unknown`.
+    """
+    exact = ROUTES.get((method, path))
+    if exact is not None:
+        return exact, ""
+    parent, _, rest = path.rpartition("/")
+    for (known_method, pattern), route in ROUTES.items():
+        if known_method == method and pattern.endswith("}") and pattern.rpartition("/")[0] == parent and rest:
+            return route, rest
+    raise AskPerson("route-unknown", path=f"{method} {path}"[:100])
+
+
+async def answer(
+    core: Core, method: str, path: str, body: bytes, query: dict[str, str], *, authority: str
+) -> tuple[int, bytes]:
+    """Answer a request: HTTP status and JSON. An error is told with how the device is now."""
+    try:
+        route, rest = find(method, path)
+        return 200, msgspec.json.encode(await route.call(core, body, query, rest, authority))
+    except ModelotaError as error:
+        return status_of(error), msgspec.json.encode(error_body(core, error))
+
+
+def error_body(core: Core, error: ModelotaError) -> api.ErrorBody:
+    """The error with the sentence that says how the device is now."""
+    states = [loop.state for loop in core.models.values()]
+    now, now_params = _situation(states)
+    return api.ErrorBody(code=error.code, params=plain(error.params), now=now, now_params=now_params)
+
+
+def _situation(states: list[State]) -> tuple[str, dict[str, Any]]:
+    if len(states) != 1:
+        return "unchanged", {}
+    state = states[0]
+    if state.degraded is not None:
+        return "degraded", {}
+    if state.current is None:
+        return "not-installed", {}
+    return "serving", {"version": state.current.version}

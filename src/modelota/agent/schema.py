@@ -1,0 +1,108 @@
+"""The agent's database schema: numbered migrations, frozen once released, additive within a major version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelota.storage.ledger import SCHEMA as LEDGER_SCHEMA
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    LEDGER_SCHEMA
+    + """
+CREATE TABLE facts (
+    key TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    model TEXT NOT NULL,
+    event TEXT NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX journal_by_model ON journal (model, seq);
+
+CREATE TABLE machine (
+    model TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    seq INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE manifests (
+    digest TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    body BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE offers (
+    digest TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    offer BLOB NOT NULL,
+    plan BLOB NOT NULL,
+    made_at TEXT NOT NULL,
+    estimate_s REAL,
+    estimate_is_guess INTEGER NOT NULL CHECK (estimate_is_guess IN (0, 1)),
+    spent_bytes INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE shown (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    offer_digest TEXT NOT NULL REFERENCES offers (digest) ON DELETE CASCADE,
+    at TEXT NOT NULL,
+    language TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX shown_by_offer ON shown (offer_digest);
+
+CREATE TABLE decisions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    offer_digest TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    at TEXT NOT NULL
+);
+
+CREATE TABLE slots (
+    model TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    description BLOB NOT NULL,
+    registered_at TEXT NOT NULL,
+    activated_at TEXT,
+    PRIMARY KEY (model, slot)
+) WITHOUT ROWID;
+
+CREATE TABLE releases (
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    released_at TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('available', 'withdrawn')),
+    notes TEXT NOT NULL,
+    PRIMARY KEY (model, version)
+) WITHOUT ROWID;
+
+CREATE TABLE rates (
+    step TEXT PRIMARY KEY,
+    bytes_per_s REAL NOT NULL,
+    measured_at TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE self_tests (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    at TEXT NOT NULL,
+    record TEXT NOT NULL
+);
+
+CREATE TABLE tokens (
+    application TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    made_at TEXT NOT NULL
+) WITHOUT ROWID;
+""",
+)

@@ -1,0 +1,247 @@
+"""What the state machine speaks: the state of one model, the events it is told, the effects it asks for. Plain data."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from modelota.spec.api import ErrorBody, Outcome, Phase
+from modelota.spec.offer import Answer, Direction
+from modelota.spec.slot import SlotId
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided and how far it is."""
+
+    direction: Direction
+    target: SlotId
+    before: SlotId | None
+    offer_digest: str | None  # None: an asked-for rollback to a kept slot
+    manifest_digest: str
+    phase: Phase
+    paused: bool = False
+    waits_for: tuple[str, ...] = ()
+    attempts: int = 0
+    error: ErrorBody | None = None  # why it paused, or why it is going back
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """The window after activation in which the device goes back by itself."""
+
+    version: SlotId
+    until: str
+    crashes: int = 0
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides what happens next for one model."""
+
+    current: SlotId | None = None
+    previous: SlotId | None = None
+    slots: tuple[SlotId, ...] = ()
+    offer: str | None = None
+    update: Update | None = None
+    watch: Watch | None = None
+    failed: tuple[str, ...] = ()  # versions that were tried here and went back
+    skipped: tuple[str, ...] = ()  # versions that the user does not want to hear of
+    degraded: ErrorBody | None = None
+    last: Outcome | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The phase as the socket tells it."""
+        if self.update is not None:
+            return self.update.phase
+        if self.degraded is not None:
+            return "degraded"
+        if self.offer is not None:
+            return "offered"
+        return "watching" if self.watch is not None else "idle"
+
+
+class Offered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A check found something to offer."""
+
+    offer_digest: str
+    target: SlotId
+
+
+class OfferGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A check found that the offer no longer stands."""
+
+    reason: str
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person answered an offer."""
+
+    offer_digest: str
+    answer: Answer
+    authority: str
+    channel: str
+    direction: Direction
+    target: SlotId
+    manifest_digest: str
+
+
+class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person asked to go back to a version whose slot is kept."""
+
+    target: SlotId
+    manifest_digest: str
+    authority: str
+    channel: str
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The step of this phase is done. `facts` are for the journal's readers only."""
+
+    phase: Phase
+    facts: dict[str, Any] = {}
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The step of this phase failed. `branch` is the error's branch: what to do about it."""
+
+    phase: Phase
+    error: ErrorBody
+    branch: str
+    facts: dict[str, Any] = {}
+
+
+class ContentMissing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Frames that were fetched are not there any more; they have to be fetched again."""
+
+    frames: int
+
+
+class GatesClosed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Activation has to wait for these holders or conditions."""
+
+    waits_for: tuple[str, ...]
+
+
+class Activated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The switch of `current` is durable."""
+
+    at: str
+    watch_until: str
+
+
+class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The version before is current again."""
+
+    at: str
+
+
+class PauseAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person wants the update to pause."""
+
+    authority: str
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person, or a timer after a passing error, wants the update to go on."""
+
+    authority: str
+
+
+class CancelAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person wants the update to end. Possible until activation."""
+
+    authority: str
+
+
+class EngineCrashed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The engine of the version in use ended by itself."""
+
+    error: ErrorBody
+
+
+class WatchEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The watch window passed without a reason to go back."""
+
+
+class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The agent started; whatever was under way continues."""
+
+
+MachineEvent = (
+    Offered
+    | OfferGone
+    | Answered
+    | RollbackAsked
+    | Done
+    | Failed
+    | ContentMissing
+    | GatesClosed
+    | Activated
+    | Returned
+    | PauseAsked
+    | Resumed
+    | CancelAsked
+    | EngineCrashed
+    | WatchEnded
+    | Restarted
+)
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """Carry out the step of this phase, then report `Done`, `Failed` or a more particular event."""
+
+    phase: Phase
+
+
+class StopWork(msgspec.Struct, frozen=True):
+    """Stop the step under way; its event must not be reported."""
+
+
+class Clean(msgspec.Struct, frozen=True, kw_only=True):
+    """Point `current` where the state says, empty staging, remove every slot that is not listed."""
+
+    keep: tuple[SlotId, ...]
+
+
+class Tell(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell the user how an operation ended."""
+
+    outcome: Outcome
+
+
+Effect = Work | StopWork | Clean | Tell
+
+
+_DONE_NAMES: Final[dict[Phase, str]] = {
+    "rechecking": "recheck-passed",
+    "fetching": "fetched",
+    "verifying": "verified",
+    "deploying": "deployed",
+    "testing": "tests-passed",
+    "waiting": "gates-open",
+}
+_NAMES: Final[dict[type[MachineEvent], str]] = {
+    Offered: "offer-made",
+    OfferGone: "offer-gone",
+    Answered: "decided",
+    RollbackAsked: "rollback-asked",
+    ContentMissing: "content-missing",
+    GatesClosed: "gates-closed",
+    Activated: "activated",
+    Returned: "rolled-back",
+    PauseAsked: "paused",
+    Resumed: "resumed",
+    CancelAsked: "cancelled",
+    EngineCrashed: "engine-crashed",
+    WatchEnded: "watch-ended",
+    Restarted: "restarted",
+}
+
+
+def journal_name(event: MachineEvent) -> str:
+    """What an event is called in the journal (`docs/socket-api.md`, log)."""
+    if isinstance(event, Done):
+        return _DONE_NAMES[event.phase]
+    if isinstance(event, Failed):
+        return "tests-failed" if event.phase == "testing" else "failed"
+    return _NAMES[type(event)]

@@ -1,0 +1,131 @@
+"""The supervisor: the process that owns a device root, idle most of its life (`modelota device run`).
+
+It holds the lock, the journal, the Unix socket, the gateway and the engines. It imports no tuf, NumPy, cryptography,
+object store or web framework; a test keeps it so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from modelota.agent import asking, routes
+from modelota.agent.access import authority_of, group_id, require_decide
+from modelota.agent.core import Core
+from modelota.clock import Clock
+from modelota.errors import AskPerson, ModelotaError
+from modelota.runtime.http_server import serve_unix
+from modelota.runtime.messages import (
+    EVENT_STREAM,
+    JSON,
+    Reply,
+    Request,
+    Response,
+    ServerSentEvent,
+    StreamingResponse,
+    status_of,
+)
+from modelota.spec import api
+
+CHECK_JITTER: Final = 0.2
+
+
+class Supervisor:
+    """Serves one agent on its socket until it is told to stop."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request on the socket."""
+        core = self._core
+        try:
+            if (request.method, request.path) == ("GET", routes.EVENTS_PATH):
+                return StreamingResponse(
+                    headers={"content-type": EVENT_STREAM, "cache-control": "no-store"}, chunks=self._stream(request)
+                )
+            route, _ = routes.find(request.method, request.path)
+            if route.right == "decide":
+                require_decide(request.peer, core.config.access, f"{request.method} {request.path}")
+        except ModelotaError as error:
+            body = msgspec.json.encode(routes.error_body(core, error))
+            return Response(status=status_of(error), headers={"content-type": JSON}, body=body)
+        status, body = await routes.answer(
+            core,
+            request.method,
+            request.path,
+            request.body,
+            request.query,
+            authority=authority_of(request.peer),
+        )
+        return Response(status=status, headers={"content-type": JSON}, body=body)
+
+    def _stream(self, request: Request) -> AsyncIterator[bytes]:
+        text = request.headers.get("last-event-id") or request.query.get("after")
+        if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise AskPerson("argument-invalid", argument="after", detail="not-a-number")
+        return _encoded(self._core.hub.listen(int(text) if text else None))
+
+    async def check_now_and_then(self, clock: Clock) -> None:
+        """Look for updates every so often, with jitter so that a fleet does not ask at once; only offers come of it."""
+        every_s = self._core.config.checks.every_s
+        while every_s:
+            await clock.sleep(every_s * (1 + CHECK_JITTER * (2 * random.random() - 1)))  # noqa: S311  spreads load, keeps no secret
+            with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
+                await asking.check(self._core, api.CheckRequest(), authority="timer")
+
+
+async def _encoded(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield ServerSentEvent(id=str(event.id), event=event.kind, data=msgspec.json.encode(event).decode()).encode()
+
+
+async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) -> None:
+    """Own `root` and serve it until SIGTERM or SIGINT.
+
+    Args:
+        root: the device root.
+        ready: called once the socket answers.
+
+    Raises:
+        AskPerson, TryLater: as `Core.open` and `serve_unix`.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    core = await Core.open(root, unattended=True)
+    try:
+        group = group_id(core.config.access)
+        supervisor = Supervisor(core)
+        server = await serve_unix(core.layout.agent_socket, supervisor.handle, mode=0o660, group=group)
+        try:
+            await core.open_gateway(group=group)
+            checks = asyncio.create_task(supervisor.check_now_and_then(core.clock))
+            serving = [asyncio.create_task(_serve_current(core, model)) for model in core.models]
+            if ready is not None:
+                ready(core)
+            await stop.wait()
+            for task in (checks, *serving):
+                task.cancel()
+            await asyncio.gather(checks, *serving, return_exceptions=True)
+        finally:
+            core.hub.close()
+            await server.close()
+    finally:
+        await core.aclose()
+
+
+async def _serve_current(core: Core, model: str) -> None:
+    """Start the engine of the version in use; a failure is told in the status and tried again on the next request."""
+    loop = core.models[model]
+    if loop.state.current is not None and loop.state.update is None:
+        with contextlib.suppress(ModelotaError):
+            await loop.serving.ensure()

@@ -1,0 +1,111 @@
+"""Opening SQLite so that a committed transaction survives power loss and an older agent is not locked out.
+
+`user_version` is `major * 1000 + minor` of the schema. Within a major version migrations only add tables and columns,
+so an agent opens a database with a higher minor and leaves what it does not know alone (design decision 13).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+from modelota import faults
+from modelota.errors import AskPerson, ModelotaError, TryLater
+
+MAJOR: Final = 1
+BUSY_TIMEOUT_S: Final = 10.0
+
+
+def open_database(
+    path: Path, migrations: Sequence[str], *, synchronous: Literal["FULL", "NORMAL"] = "FULL"
+) -> sqlite3.Connection:
+    """Open or create the database at `path` and bring its schema up to date.
+
+    Args:
+        path: the file; its directory must exist.
+        migrations: SQL scripts, numbered from 1; frozen once released, additive within a major version.
+        synchronous: `FULL` keeps every committed transaction through power loss; `NORMAL` may lose the last ones but
+            never corrupts (WAL).
+
+    Returns:
+        a connection in autocommit mode; use `transaction`.
+
+    Raises:
+        AskPerson: `database-unreadable` (not a database, damaged), `database-newer` (another major schema),
+            `permission-denied`.
+        TryLater: `disk-error`, `device-busy` when another process holds it.
+    """
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+    except sqlite3.Error as error:
+        raise _database_error(error, path) from error
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -1024")
+        _migrate(connection, path, migrations)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _database_error(error, path) from error
+    except ModelotaError:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found // 1000 not in {0, MAJOR}:
+        raise AskPerson("database-newer", path=str(path), found=found // 1000, known=MAJOR)
+    done = found % 1000
+    for number, script in enumerate(migrations, start=1):
+        if number > done:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {MAJOR * 1000 + number};\nCOMMIT;"
+            )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+    """Run the block in one transaction; passes the fail point `journal.commit` before it commits.
+
+    Raises:
+        AskPerson: `no-space`, `database-unreadable`, `permission-denied`.
+        TryLater: `disk-error`, `device-busy`.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            faults.point("journal.commit")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as error:
+        raise _database_error(error, path) from error
+    except OSError as error:  # an armed fail point
+        raise TryLater("disk-error", path=str(path), detail=error.strerror or "") from error
+
+
+def _database_error(error: sqlite3.Error, path: Path) -> ModelotaError:
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return TryLater("device-busy", path=str(path), holder="another process of this database")
+    if name.startswith("SQLITE_FULL"):
+        return AskPerson("no-space", path=str(path), need_bytes=None, free_bytes=None)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
+        return AskPerson("permission-denied", path=str(path))
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
+        return TryLater("disk-error", path=str(path), detail=name)
+    return AskPerson("database-unreadable", path=str(path), detail=f"{name}: {error}")

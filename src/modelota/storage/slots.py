@@ -1,0 +1,87 @@
+"""Slots: one directory per installed version and variant, and the `current` link that says which is in use.
+
+A slot holds `files/` (the release, read-only), and its own `cache/` and `log/` (requirement 6.4-b); the engine's socket
+lies in the runtime directory under the slot's name. A slot directory is never adopted because it exists: the agent's
+database says which slots there are and what their files must be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelota.spec import names
+from modelota.spec.slot import SlotDescription, SlotId
+from modelota.storage.durable import Disk, disk_errors
+from modelota.storage.layout import ModelLayout
+
+
+class Slots:
+    """The slot directories of one model."""
+
+    def __init__(self, layout: ModelLayout, disk: Disk) -> None:
+        self._layout = layout
+        self._disk = disk
+
+    def directory(self, slot: SlotId) -> Path:
+        """Where `slot` lies."""
+        return self._layout.slot(slot.name)
+
+    def file(self, slot: SlotId, path: str) -> Path:
+        """Where a file of `slot` lies."""
+        return self.directory(slot) / "files" / names.safe_path(path)
+
+    def current(self) -> SlotId | None:
+        """The slot that the `current` link names; None without a link, or when it names no slot of ours."""
+        with disk_errors(self._layout.current):
+            try:
+                target = self._layout.current.readlink()
+            except (FileNotFoundError, OSError) as error:
+                if isinstance(error, FileNotFoundError) or error.errno == 22:  # EINVAL: not a link
+                    return None
+                raise
+        if target.parent != Path("slots"):
+            return None
+        return SlotId.parse(target.name)
+
+    def switch(self, slot: SlotId) -> None:
+        """Make `slot` the current one: the commit point of an update.
+
+        Raises:
+            AskPerson: `no-space`, `permission-denied`.
+            TryLater: `disk-error`.
+        """
+        self._disk.switch_link(self._layout.current, f"slots/{slot.name}")
+
+    def clear_current(self) -> None:
+        """Remove the `current` link."""
+        self._disk.remove(self._layout.current)
+
+    def seal(self, assembled: Path, slot: SlotId) -> None:
+        """Give a complete, verified directory its final place, replacing a leftover of the same name."""
+        self._disk.make_directory(self._layout.slots)
+        self._disk.remove(self.directory(slot))
+        self._disk.rename(assembled, self.directory(slot), kind="slot")
+
+    def remove(self, slot: SlotId) -> None:
+        """Remove a slot's directory."""
+        self._disk.remove(self.directory(slot))
+
+    def found(self) -> tuple[str, ...]:
+        """Names in the slots directory, ours or not."""
+        if not self._layout.slots.is_dir():
+            return ()
+        with disk_errors(self._layout.slots):
+            return tuple(sorted(entry.name for entry in self._layout.slots.iterdir()))
+
+    def missing_files(self, description: SlotDescription) -> tuple[str, ...]:
+        """Paths of files that are missing or have the wrong size; a cheap look, not a verification."""
+        wrong = []
+        for file in description.files:
+            try:
+                information = self.file(description.slot, file.path).lstat()
+            except OSError:
+                wrong.append(file.path)
+                continue
+            if information.st_size != file.size_bytes:
+                wrong.append(file.path)
+        return tuple(wrong)
