@@ -206,7 +206,7 @@ class Checker:
             stale_since=stale_since,
         )
         self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
-        estimate_s, is_guess = estimate(plan, variant.size_bytes, self._journal.rate)
+        estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
 
     def _choose(self, manifest: Manifest, digest: str) -> tuple[Variant, Plan]:

@@ -80,7 +80,7 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
                 anchor=enrolment.root.encode(),
             )
             journal.set_fact(FACT, msgspec.json.encode(membership))
-            journal.note("", "Enrolled", {"url": enrolment.url, "device_class": enrolment.device_class})
+            journal.note("", "enrolled", {"url": enrolment.url, "device_class": enrolment.device_class})
         finally:
             journal.close()
     finally:

@@ -188,10 +188,10 @@ class Installer:
             for file in description.files
         )
 
-    def _measure(self, step: str, size_bytes: int, started: float) -> None:
+    def _measure(self, step: str, units: int, started: float) -> None:
         seconds = time.monotonic() - started
-        if size_bytes > 0 and seconds > 0.001:
-            self._journal.measured(step, size_bytes / seconds)
+        if units > 0 and seconds > 0.001:
+            self._journal.measured(step, units / seconds)
 
     async def self_test(
         self, target: SlotDescription, current: SlotDescription | None, report: Report
@@ -204,8 +204,10 @@ class Installer:
         """
         candidate = engine_spec(self._layout, self._config, target, purpose="test")
         beside = engine_spec(self._layout, self._config, current, purpose="compare") if current else None
+        started = time.monotonic()
         record = await run_self_tests(target.self_tests, candidate, beside, clock=self._clock, on_progress=report)
         self._journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
+        self._measure("testing", len(record.results), started)
         judge(record)
         return {"verdict": record.verdict, "tests": len(record.results)}
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from modelota.agent.schema import MIGRATIONS
-from modelota.agent.states import MachineEvent, State, journal_name
+from modelota.agent.states import MachineEvent, State, journal_facts, journal_name
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson
 from modelota.spec.api import LogEntry, OfferView
@@ -55,10 +55,10 @@ class Journal:
 
     # -- events and states -------------------------------------------------------------------------------------------
 
-    def commit(self, model: str, event: MachineEvent, state: State) -> int:
-        """Write `event` and the state after it, durably; returns the event's sequence number."""
+    def commit(self, model: str, event: MachineEvent, before: State, state: State) -> int:
+        """Write `event`, which led from `before` to `state`, durably; returns the event's sequence number."""
         with transaction(self._db, self._path) as db:
-            seq = self._append(db, model, journal_name(event), msgspec.to_builtins(event))
+            seq = self._append(db, model, journal_name(event), journal_facts(event, before, state))
             db.execute(
                 "INSERT INTO machine (model, state, seq) VALUES (?, ?, ?) "
                 "ON CONFLICT (model) DO UPDATE SET state = excluded.state, seq = excluded.seq",
@@ -72,7 +72,6 @@ class Journal:
             return self._append(db, model, event, facts)
 
     def _append(self, db: sqlite3.Connection, model: str, event: str, facts: dict[str, Any]) -> int:
-        facts = {key: value for key, value in facts.items() if key != "type"}
         cursor = db.execute(
             "INSERT INTO journal (at, model, event, data) VALUES (?, ?, ?, ?)",
             (self._now(), model, event, msgspec.json.encode(facts).decode()),
@@ -282,14 +281,14 @@ class Journal:
         return [(version, at, state, self._decode(notes, dict[str, str])) for version, at, state, notes in rows]
 
     def rate(self, step: str) -> float | None:
-        """Bytes per second of `step` on this device, or None before the first measurement."""
-        row = self._db.execute("SELECT bytes_per_s FROM rates WHERE step = ?", (step,)).fetchone()
+        """Units per second of `step` on this device (bytes; tests in `testing`), or None before the first time."""
+        row = self._db.execute("SELECT per_s FROM rates WHERE step = ?", (step,)).fetchone()
         return float(row[0]) if row else None
 
-    def measured(self, step: str, bytes_per_s: float) -> None:
+    def measured(self, step: str, per_s: float) -> None:
         """Blend a measured rate into the kept one: half old, half new."""
         known = self.rate(step)
-        blended = bytes_per_s if known is None else (known + bytes_per_s) / 2
+        blended = per_s if known is None else (known + per_s) / 2
         with transaction(self._db, self._path) as db:
             db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (step, blended, self._now()))
 

@@ -137,7 +137,7 @@ class ModelLoop:
             if state == self.state and not effects:
                 return False
             if state != self.state:
-                self._journal.commit(self.model, event, state)
+                self._journal.commit(self.model, event, self.state, state)
             before, self.state = self.state, state
             if state.phase != before.phase or state.update != before.update:
                 self.progress = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from modelota.spec.limits import MIB
-from modelota.spec.manifest import Manifest
+from modelota.spec.manifest import Manifest, Variant
 from modelota.spec.offer import Covers, Direction, Offer, Plan
 from modelota.spec.slot import SlotDescription, SlotId
 from modelota.spec.version import Version
@@ -15,9 +15,8 @@ from modelota.storage.assembly import peak_space_bytes
 CEILING_SHARE: Final = 0.1
 CEILING_MIN_BYTES: Final = 8 * MIB
 
-# What a first guess of a duration rests on before this device measured anything, bytes per second.
-GUESSED_RATES: Final[dict[str, float]] = {"fetching": 5e6, "verifying": 300e6, "deploying": 100e6}
-GUESSED_TEST_S: Final = 30.0
+# What a first guess of a duration rests on before this device measured anything: bytes, or tests, per second.
+GUESSED_RATES: Final[dict[str, float]] = {"fetching": 5e6, "verifying": 300e6, "deploying": 100e6, "testing": 0.2}
 
 
 def ceiling_bytes(planned_bytes: int) -> int:
@@ -94,22 +93,24 @@ def build_offer(
     )
 
 
-def estimate(plan: Plan, installed_bytes: int, rate: Callable[[str], float | None]) -> tuple[float, bool]:
+def estimate(plan: Plan, variant: Variant, rate: Callable[[str], float | None]) -> tuple[float, bool]:
     """Seconds that the update will probably take on this device, and whether that is a first guess.
 
     Args:
         plan: what is fetched.
-        installed_bytes: what is written.
-        rate: measured bytes per second of a step on this device, or None.
+        variant: what is written and tested.
+        rate: measured units per second of a step on this device, or None.
     """
+    tests = variant.self_tests
     guess = False
-    seconds = GUESSED_TEST_S
-    for step, size_bytes in (
+    seconds = 0.0
+    for step, units in (
         ("fetching", plan.fetch_bytes),
         ("verifying", plan.fetch_bytes),
-        ("deploying", installed_bytes),
+        ("deploying", variant.size_bytes),
+        ("testing", len(tests.functional) + (tests.perplexity is not None) + (tests.performance is not None)),
     ):
         measured = rate(step)
         guess = guess or measured is None
-        seconds += size_bytes / (measured or GUESSED_RATES[step])
+        seconds += units / (measured or GUESSED_RATES[step])
     return seconds, guess

@@ -87,7 +87,7 @@ CREATE TABLE releases (
 
 CREATE TABLE rates (
     step TEXT PRIMARY KEY,
-    bytes_per_s REAL NOT NULL,
+    per_s REAL NOT NULL,
     measured_at TEXT NOT NULL
 ) WITHOUT ROWID;
 

@@ -238,6 +238,31 @@ _NAMES: Final[dict[type[MachineEvent], str]] = {
 }
 
 
+def journal_facts(event: MachineEvent, before: State, after: State) -> dict[str, Any]:
+    """What the journal keeps about an event: its own fields, flat, and the versions it is about."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    fields.pop("type", None)
+    facts = {**fields.pop("facts", {}), **fields}
+    error = facts.pop("error", None)
+    if error is not None:
+        facts |= {"code": error["code"], "params": error["params"]}
+    if "offer_digest" in facts:
+        facts["digest"] = facts.pop("offer_digest")
+    update = after.update or before.update
+    target = facts.pop("target", None)
+    if target is not None:
+        facts |= {"to_version": target["version"], "to_variant": target["variant"]}
+    elif update is not None:
+        facts |= {"to_version": update.target.version, "to_variant": update.target.variant}
+    elif before.watch is not None:
+        facts["to_version"] = before.watch.version.version
+    if isinstance(event, RollbackAsked):
+        facts["version"] = event.target.version
+    elif after.current is not None:
+        facts["version"] = after.current.version
+    return facts
+
+
 def journal_name(event: MachineEvent) -> str:
     """What an event is called in the journal (`docs/socket-api.md`, log)."""
     if isinstance(event, Done):

@@ -123,6 +123,11 @@ async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) 
         await core.aclose()
 
 
+def run_supervisor(root: Path) -> None:
+    """Run the supervisor in the foreground; see `supervise`."""
+    asyncio.run(supervise(root))
+
+
 async def _serve_current(core: Core, model: str) -> None:
     """Start the engine of the version in use; a failure is told in the status and tried again on the next request."""
     loop = core.models[model]

@@ -1,0 +1,278 @@
+"""The update's state machine, by stories and by random walks against its invariants."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelota.agent import states as s
+from modelota.agent.machine import ATTEMPTS_MAX, WATCH_CRASHES_MAX, step
+from modelota.spec.api import ErrorBody
+from modelota.spec.slot import SlotId
+
+NOW = "2026-01-01T00:00:00Z"
+OLD, NEW, OTHER = SlotId("1.1.1", "q8"), SlotId("1.1.2", "q8"), SlotId("1.1.3", "q8")
+OFFER = "a" * 64
+STEPS = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting")
+
+
+def answered(answer: str = "accept", target: SlotId = NEW, direction: str = "update") -> s.Answered:
+    return s.Answered(
+        offer_digest=OFFER,
+        answer=answer,
+        authority="uid:0",
+        channel="terminal",
+        direction=direction,
+        target=target,
+        manifest_digest="b" * 64,
+    )
+
+
+def installed() -> s.State:
+    return s.State(current=OLD, slots=(OLD,))
+
+
+def run(state: s.State, *events: s.MachineEvent) -> tuple[s.State, list[s.Effect]]:
+    effects: list[s.Effect] = []
+    for event in events:
+        state, new = step(state, event, NOW)
+        effects += new
+    return state, effects
+
+
+def offered(state: s.State) -> s.State:
+    return run(state, s.Offered(offer_digest=OFFER, target=NEW))[0]
+
+
+def error(code: str) -> ErrorBody:
+    return ErrorBody(code=code, params={})
+
+
+def failed(phase: str, code: str, branch: str) -> s.Failed:
+    return s.Failed(phase=phase, error=error(code), branch=branch)
+
+
+def until(phase: str) -> s.State:
+    state, _ = run(offered(installed()), answered())
+    for done in STEPS[: STEPS.index(phase) if phase in STEPS else len(STEPS)]:
+        state, _ = run(state, s.Done(phase=done))
+    return state
+
+
+def test_the_whole_way_in_order() -> None:
+    """An accepted offer passes every step in the order of the standard and ends with the new version in use."""
+    state, effects = run(offered(installed()), answered(), *(s.Done(phase=phase) for phase in STEPS))
+    assert [effect.phase for effect in effects if isinstance(effect, s.Work)] == [*STEPS, "activating"]
+    state, effects = run(state, s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    assert (state.current, state.previous, state.slots) == (NEW, OLD, (OLD, NEW))
+    assert state.phase == "watching"
+    assert state.last is not None
+    assert state.last.result == "done"
+    assert any(isinstance(effect, s.Clean) and set(effect.keep) == {OLD, NEW} for effect in effects)
+
+
+def test_nothing_starts_without_an_accepted_offer() -> None:
+    """Later, skip, decline, and an answer to another offer start nothing (clause 5.1-d)."""
+    for event in (answered("later"), answered("skip"), answered("decline")):
+        state, effects = run(offered(installed()), event)
+        assert state.update is None
+        assert effects == []
+    other = msgspec.structs.replace(answered(), offer_digest="c" * 64)
+    assert run(offered(installed()), other)[0].update is None
+    assert run(installed(), answered())[0].update is None
+
+
+def test_skip_is_remembered_and_accepting_forgets_it() -> None:
+    """A skipped version is not heard of again, until a person accepts it after all."""
+    state, _ = run(offered(installed()), answered("skip"))
+    assert state.skipped == ("1.1.2",)
+    state, _ = run(offered(state), answered())
+    assert state.skipped == ()
+
+
+def test_failed_self_test_leaves_the_version_in_use() -> None:
+    """A version that fails its self-test never becomes current, is removed, and is remembered as failed."""
+    state, effects = run(until("testing"), failed("testing", "self-test-failed", "refuse-content"))
+    assert (state.current, state.slots, state.failed, state.update) == (OLD, (OLD,), ("1.1.2",), None)
+    assert state.last is not None
+    assert state.last.error is not None
+    assert (state.last.result, state.last.error.now) == ("failed", "serving")
+    assert any(isinstance(effect, s.Clean) and effect.keep == (OLD,) for effect in effects)
+
+
+def test_passing_errors_pause_and_resume_where_they_were() -> None:
+    """A network error pauses the fetch; resuming asks for the same step again."""
+    state, _ = run(until("fetching"), failed("fetching", "network-unreachable", "try-later"))
+    assert state.update is not None
+    assert (state.update.paused, state.update.waits_for) == (True, ("network-unreachable",))
+    state, effects = run(state, s.Resumed(authority="timer"))
+    assert effects == [s.Work(phase="fetching")]
+
+
+def test_bad_content_ends_the_update_without_blaming_the_version() -> None:
+    """A tampered download ends the update; the version itself may be offered again."""
+    state, _ = run(until("fetching"), failed("fetching", "pack-tampered", "refuse-content"))
+    assert (state.update, state.failed, state.current) == (None, (), OLD)
+
+
+def test_cancel_until_activation_and_not_later() -> None:
+    """Every step before activation can be cancelled; activation can't."""
+    for phase in STEPS:
+        state, effects = run(until(phase), s.CancelAsked(authority="uid:0"))
+        assert state.update is None
+        assert isinstance(effects[0], s.StopWork)
+        assert state.last is not None
+        assert state.last.result == "cancelled"
+    state = until("activating")
+    assert run(state, s.CancelAsked(authority="uid:0"))[0] == state
+
+
+def test_inconclusive_measurements_wait_and_do_not_count() -> None:
+    """An inconclusive self-test is repeated as often as it takes; it is never a reason to go back."""
+    state = until("testing")
+    for _ in range(ATTEMPTS_MAX * 3):
+        state, _ = run(state, failed("testing", "self-test-inconclusive", "try-later"))
+        assert state.update is not None
+        assert state.update.paused
+        state, effects = run(state, s.Resumed(authority="timer"))
+        assert effects == [s.Work(phase="testing")]
+
+
+def test_three_interrupted_attempts_go_back() -> None:
+    """A self-test or activation that never comes to an end is given up after three attempts."""
+    for phase in ("testing", "activating"):
+        state = until(phase)
+        for _ in range(ATTEMPTS_MAX - 1):
+            state, effects = run(state, s.Restarted())
+            assert effects == [s.Work(phase=phase)]
+        state, _ = run(state, s.Restarted())
+        assert state.update is None
+        assert state.current == OLD
+        assert state.last is not None
+        assert state.last.error is not None
+        assert state.last.error.code == "attempts-exhausted"
+
+
+def test_restart_asks_for_the_step_again() -> None:
+    """After a restart every phase goes on; a paused update stays paused."""
+    for phase in STEPS:
+        assert s.Work(phase=phase) in run(until(phase), s.Restarted())[1]
+    paused, _ = run(until("fetching"), s.PauseAsked(authority="uid:0"))
+    assert run(paused, s.Restarted())[1] == []
+
+
+def test_missing_content_is_fetched_again() -> None:
+    """Staged content that is gone when it is needed leads back to fetching."""
+    state, effects = run(until("deploying"), s.ContentMissing(frames=3))
+    assert effects == [s.Work(phase="fetching")]
+    assert state.phase == "fetching"
+
+
+def test_rollback_to_a_kept_slot() -> None:
+    """A person goes back to a kept slot at once, and the version left is not offered again unasked."""
+    state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW))
+    asked = s.RollbackAsked(target=OLD, manifest_digest="b" * 64, authority="uid:0", channel="terminal")
+    state, effects = run(state, asked)
+    assert effects == [s.Work(phase="activating")]
+    state, _ = run(state, s.Activated(at=NOW, watch_until=NOW))
+    assert (state.current, state.previous, state.failed) == (OLD, NEW, ("1.1.2",))
+    assert run(state, msgspec.structs.replace(asked, target=OTHER))[1] == []
+
+
+def test_crashes_in_the_watch_window_go_back() -> None:
+    """Three crashes of the new version within the watch window bring the version before back."""
+    state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    crash = s.EngineCrashed(error=error("engine-crashed"))
+    effects: list[s.Effect] = []
+    for _ in range(WATCH_CRASHES_MAX):
+        assert effects == []
+        state, effects = run(state, crash)
+    assert effects == [s.Work(phase="rolling-back")]
+    state, _ = run(state, s.Returned(at=NOW))
+    assert (state.current, state.failed, state.slots) == (OLD, ("1.1.2",), (OLD,))
+    assert state.last is not None
+    assert state.last.error is not None
+    assert state.last.error.now == "returned"
+
+
+def test_crashes_after_the_watch_change_nothing() -> None:
+    """Once the window has passed a crash is an incident, not a reason to go back."""
+    state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW))
+    assert run(state, *[s.EngineCrashed(error=error("engine-crashed"))] * 5) == (state, [])
+
+
+def test_when_the_version_before_fails_too_the_device_says_so() -> None:
+    """If going back fails as well the state is degraded, with the reason."""
+    state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    state, _ = run(state, *[s.EngineCrashed(error=error("engine-crashed"))] * WATCH_CRASHES_MAX)
+    state, _ = run(state, failed("rolling-back", "slot-damaged", "refuse-content"))
+    assert state.phase == "degraded"
+    assert state.last is not None
+    assert state.last.error is not None
+    assert state.last.error.now == "degraded"
+
+
+PHASES = (*STEPS, "activating", "rolling-back")
+EVENTS = st.one_of(
+    st.just(s.Offered(offer_digest=OFFER, target=NEW)),
+    st.just(s.OfferGone(reason="")),
+    st.sampled_from(["accept", "accept", "later", "skip", "decline"]).map(answered),
+    st.sampled_from([OLD, NEW, OTHER]).map(
+        lambda slot: s.RollbackAsked(target=slot, manifest_digest="b" * 64, authority="", channel="terminal")
+    ),
+    st.sampled_from(PHASES).map(lambda phase: s.Done(phase=phase)),
+    st.tuples(
+        st.sampled_from(PHASES),
+        st.sampled_from(
+            [
+                ("network-unreachable", "try-later"),
+                ("self-test-inconclusive", "try-later"),
+                ("engine-crashed", "try-later"),
+                ("no-space", "ask-person"),
+                ("ceiling-exceeded", "ask-person"),
+                ("self-test-failed", "refuse-content"),
+                ("unexpected", "our-bug"),
+            ]
+        ),
+    ).map(lambda pair: failed(pair[0], *pair[1])),
+    st.just(s.ContentMissing(frames=1)),
+    st.just(s.GatesClosed(waits_for=("driving",))),
+    st.just(s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z")),
+    st.just(s.Returned(at=NOW)),
+    st.just(s.PauseAsked(authority="")),
+    st.just(s.Resumed(authority="")),
+    st.just(s.CancelAsked(authority="")),
+    st.just(s.EngineCrashed(error=error("engine-crashed"))),
+    st.just(s.WatchEnded()),
+    st.just(s.Restarted()),
+)
+
+
+@settings(max_examples=1500)
+@given(st.lists(EVENTS, max_size=60), st.sampled_from([s.State(), installed()]))
+def test_invariants_hold_on_every_walk(events: list[s.MachineEvent], state: s.State) -> None:
+    """Whatever happens in whatever order: one version in use, kept as a slot, changed only by a durable switch."""
+    decided = False
+    for event in events:
+        before = state
+        state, effects = step(before, event, NOW)
+        if isinstance(event, s.Answered) and event.answer == "accept" and before.offer == event.offer_digest:
+            decided = True
+        if state.current != before.current:
+            assert isinstance(event, s.Activated | s.Returned)
+        if state.update is not None and before.update is None:
+            assert decided or isinstance(event, s.RollbackAsked | s.EngineCrashed)
+        if state.current is not None:
+            assert state.current in state.slots
+        assert state.previous is None or (state.previous in state.slots and state.previous != state.current)
+        assert state.update is None or state.update.attempts <= ATTEMPTS_MAX
+        assert sum(isinstance(effect, s.Work) for effect in effects) <= 1
+        for effect in effects:
+            if isinstance(effect, s.Work):
+                assert state.update is not None
+                assert effect.phase == state.update.phase
+                assert not state.update.paused
+            if isinstance(effect, s.Clean):
+                assert state.current is None or state.current in effect.keep
+        assert msgspec.json.decode(msgspec.json.encode(state), type=s.State) == state
