@@ -1,0 +1,105 @@
+"""SQLite as the agent opens it: durable settings, numbered migrations, clear errors."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelota import faults
+from modelota.errors import AskPerson, TryLater
+from modelota.storage.database import MAJOR, open_database, transaction
+
+FIRST = "CREATE TABLE a (x INTEGER);"
+SECOND = "ALTER TABLE a ADD COLUMN y INTEGER;"
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm("")
+
+
+def test_settings_keep_what_was_committed(tmp_path: Path) -> None:
+    """WAL with synchronous FULL, secure deletion and foreign keys are in force."""
+    db = open_database(tmp_path / "a.db", (FIRST,))
+    found = {
+        name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "secure_delete")
+    }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
+    db.close()
+
+
+def test_migrations_run_once_and_in_order(tmp_path: Path) -> None:
+    """A database gets the migrations it lacks; opening it again changes nothing."""
+    path = tmp_path / "a.db"
+    open_database(path, (FIRST,)).close()
+    db = open_database(path, (FIRST, SECOND))
+    db.execute("INSERT INTO a VALUES (1, 2)")
+    db.close()
+    db = open_database(path, (FIRST, SECOND))
+    assert db.execute("SELECT * FROM a").fetchall() == [(1, 2)]
+    assert db.execute("PRAGMA user_version").fetchone()[0] == MAJOR * 1000 + 2
+    db.close()
+
+
+def test_an_older_agent_opens_a_newer_minor_schema(tmp_path: Path) -> None:
+    """Within a major version an agent that knows fewer migrations opens the database and leaves the rest alone."""
+    path = tmp_path / "a.db"
+    open_database(path, (FIRST, SECOND)).close()
+    db = open_database(path, (FIRST,))
+    db.execute("INSERT INTO a (x) VALUES (1)")
+    db.close()
+
+
+def test_another_major_schema_is_refused(tmp_path: Path) -> None:
+    """A database of another major version is refused untouched."""
+    path = tmp_path / "a.db"
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {(MAJOR + 1) * 1000}")
+    db.close()
+    with pytest.raises(AskPerson) as caught:
+        open_database(path, (FIRST,))
+    assert caught.value.code == "database-newer"
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough to be looked at" * 20, b"SQLite format 3\0" + b"\xff" * 4096]
+)
+def test_what_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is not a database is an error a person must look at, and it is left as it is."""
+    path = tmp_path / "a.db"
+    path.write_bytes(content)
+    with pytest.raises(AskPerson) as caught:
+        open_database(path, (FIRST,))
+    assert caught.value.code == "database-unreadable"
+    assert path.read_bytes() == content
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    """An error inside the block, or at the commit, leaves nothing behind."""
+    path = tmp_path / "a.db"
+    db = open_database(path, (FIRST,))
+    with pytest.raises(ZeroDivisionError), transaction(db, path):
+        db.execute("INSERT INTO a VALUES (1)")
+        raise ZeroDivisionError
+    faults.arm("journal.commit@1=EIO")
+    with pytest.raises(TryLater), transaction(db, path):
+        db.execute("INSERT INTO a VALUES (2)")
+    assert db.execute("SELECT count(*) FROM a").fetchone()[0] == 0
+    db.close()
+
+
+def test_a_full_disk_is_said_to_be_one(tmp_path: Path) -> None:
+    """SQLite's own `disk full` becomes no-space."""
+    path = tmp_path / "a.db"
+    db = open_database(path, (FIRST,))
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(AskPerson) as caught, transaction(db, path):
+        db.execute("CREATE TABLE b (x)")
+        db.executemany("INSERT INTO a VALUES (?)", [(number,) for number in range(10_000)])
+    assert caught.value.code == "no-space"
+    db.close()
