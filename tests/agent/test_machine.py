@@ -155,11 +155,13 @@ def test_three_interrupted_attempts_go_back() -> None:
 
 
 def test_restart_asks_for_the_step_again() -> None:
-    """After a restart every phase goes on; a paused update stays paused."""
+    """After a restart every phase goes on; what a person paused stays paused."""
     for phase in STEPS:
         assert s.Work(phase=phase) in run(until(phase), s.Restarted())[1]
     paused, _ = run(until("fetching"), s.PauseAsked(authority="uid:0"))
     assert run(paused, s.Restarted())[1] == []
+    stopped, _ = run(until("fetching"), failed("fetching", "network-unreachable", "try-later"))
+    assert run(stopped, s.Restarted())[1] == [s.Work(phase="fetching")]
 
 
 def test_missing_content_is_fetched_again() -> None:

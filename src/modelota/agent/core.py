@@ -35,6 +35,7 @@ class Core:
         journal: Journal,
         membership: Membership,
         config: Config,
+        disk: Disk,
         clock: Clock,
         *,
         unattended: bool,
@@ -47,10 +48,12 @@ class Core:
         self.hub = Hub(clock)
         self._lock = lock
         self._unattended = unattended
-        self.worker = WorkerLink(layout.root, layout.log / "worker.log")
+        self.disk = disk
+        self.worker = WorkerLink(layout.root, layout.log / "worker.log", disk)
         self.gateway = Gateway(self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens())
         self.gateway_port: int | None = None
         self._gateway_open = False
+        self._going = False
         self.models = {
             model: ModelLoop(
                 model,
@@ -68,7 +71,7 @@ class Core:
 
     @classmethod
     async def open(cls, root: Path, *, clock: Clock | None = None, unattended: bool = False) -> Core:
-        """Open a device root and go on with what was under way.
+        """Open a device root; `go_on` then continues what was under way.
 
         Args:
             root: made by `modelota device init`.
@@ -96,9 +99,9 @@ class Core:
             disk = Disk((root, layout.runtime_directory), journal.ledger)
             disk.make_directory(layout.runtime_directory)
             disk.make_directory(layout.log)
-            agent = cls(layout, lock, journal, membership, config, clock, unattended=unattended)
+            agent = cls(layout, lock, journal, membership, config, disk, clock, unattended=unattended)
             for loop in agent.models.values():
-                await loop.start()
+                loop.load()
                 if loop.state.current is not None:
                     agent.gateway.upstreams.declare(loop.model)
         except BaseException:
@@ -106,6 +109,17 @@ class Core:
             lock.release()
             raise
         return agent
+
+    async def go_on(self) -> None:
+        """Go on with what was under way when the agent last ended; only the first call does anything.
+
+        A supervisor does it at once, an embedding host before the first request that decides something: looking at a
+        device changes nothing on it.
+        """
+        if not self._going:
+            self._going = True
+            for loop in self.models.values():
+                await loop.go_on()
 
     async def aclose(self) -> None:
         """Stop engines and worker, and give the root up. What is under way goes on at the next opening."""

@@ -333,8 +333,8 @@ def _restarted(state: State, now: str) -> Step:
     update = state.update
     if update is None:
         return state, (Clean(keep=_kept(state)),)
-    if update.paused:
+    if update.paused and update.waits_for == ("person",):
         return _same(state)
-    if update.phase in _COUNTED:
+    if update.paused or update.phase in _COUNTED:
         return _enter(state, update, update.phase, now)
     return _with(state, update, Work(phase=update.phase))

@@ -104,9 +104,12 @@ class ModelLoop:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Find what was under way and go on with it."""
+    def load(self) -> None:
+        """Read the state from the journal."""
         self.state = self._journal.state(self.model)
+
+    async def go_on(self) -> None:
+        """Go on with what was under way when the agent ended."""
         self._disk.make_directory(self._layout.directory)
         await self.post(Restarted())
         if self.state.watch is not None:

@@ -28,10 +28,25 @@ LOG_LIMIT: Final = 200
 
 
 class Route(NamedTuple):
-    """Who may use a route, and what it calls with core, body, query, rest of the path, and authority."""
+    """Who may use a route, and what it calls with core, body, query, rest of the path, and authority.
+
+    `decide_if` names a flag of the body which makes the request a decision.
+    """
 
     right: Right
     call: Call
+    decide_if: str | None = None
+
+
+def right_needed(route: Route, body: bytes) -> Right:
+    """What a request needs: the route's right, or `decide` when its body asks for a decision."""
+    if route.decide_if is None:
+        return route.right
+    try:
+        asked = msgspec.json.decode(body or b"{}", type=dict[str, Any]).get(route.decide_if)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return route.right  # the call itself refuses it
+    return "decide" if asked else route.right
 
 
 def _body(data: bytes, kind: type[T]) -> T:
@@ -104,7 +119,7 @@ async def _token(core: Core, body: bytes, _query: dict[str, str], _rest: str, _a
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v1/status"): Route("see", _status),
-    ("POST", "/v1/check"): Route("see", _check),
+    ("POST", "/v1/check"): Route("see", _check, decide_if="allow_stale"),
     ("GET", "/v1/offers/{digest}"): Route("see", _offer),
     ("POST", "/v1/shown"): Route("see", _shown),
     ("POST", "/v1/decisions"): Route("decide", _decide),
@@ -142,6 +157,8 @@ async def answer(
     """Answer a request: HTTP status and JSON. An error is told with how the device is now."""
     try:
         route, rest = find(method, path)
+        if right_needed(route, body) == "decide":
+            await core.go_on()
         return 200, msgspec.json.encode(await route.call(core, body, query, rest, authority))
     except ModelotaError as error:
         return status_of(error), msgspec.json.encode(error_body(core, error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -52,7 +53,7 @@ class Supervisor:
                     headers={"content-type": EVENT_STREAM, "cache-control": "no-store"}, chunks=self._stream(request)
                 )
             route, _ = routes.find(request.method, request.path)
-            if route.right == "decide":
+            if routes.right_needed(route, request.body) == "decide":
                 require_decide(request.peer, core.config.access, f"{request.method} {request.path}")
         except ModelotaError as error:
             body = msgspec.json.encode(routes.error_body(core, error))
@@ -97,17 +98,19 @@ async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) 
     Raises:
         AskPerson, TryLater: as `Core.open` and `serve_unix`.
     """
+    os.umask(0o077)  # whatever a library creates below the root is private too
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     core = await Core.open(root, unattended=True)
     try:
-        group = group_id(core.config.access)
+        group = share_with_group(core)
         supervisor = Supervisor(core)
         server = await serve_unix(core.layout.agent_socket, supervisor.handle, mode=0o660, group=group)
         try:
             await core.open_gateway(group=group)
+            await core.go_on()
             checks = asyncio.create_task(supervisor.check_now_and_then(core.clock))
             serving = [asyncio.create_task(_serve_current(core, model)) for model in core.models]
             if ready is not None:
@@ -121,6 +124,23 @@ async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) 
             await server.close()
     finally:
         await core.aclose()
+
+
+def share_with_group(core: Core) -> int | None:
+    """Let the configured group reach the sockets; its number, or None when there is no such group.
+
+    An agent that runs as a user who may not hand its files to the group serves only that user and root.
+    """
+    group = group_id(core.config.access)
+    if group is None:
+        return None
+    try:
+        for directory in (core.layout.root, core.layout.runtime_directory):
+            core.disk.share_directory(directory, group)
+    except AskPerson as error:
+        core.journal.note("", "group-not-served", {"group": core.config.access.group, "code": error.code})
+        return None
+    return group
 
 
 def run_supervisor(root: Path) -> None:

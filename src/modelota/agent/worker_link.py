@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from modelota.errors import ModelotaError, TryLater, error_from
 from modelota.spec.api import ErrorBody
+from modelota.storage.durable import Disk
 
 LINE_MAX_BYTES: Final = 32 * 1024 * 1024
 IDLE_S: Final = 5.0
@@ -41,11 +43,13 @@ class WorkerLink:
 
     Args:
         root: the device root.
-        log: the worker's standard error goes there.
+        log: the worker's standard error goes there; emptied at each start.
+        disk: the writer.
     """
 
-    def __init__(self, root: Path, log: Path) -> None:
+    def __init__(self, root: Path, log: Path, disk: Disk) -> None:
         self._root = root
+        self._disk = disk
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._number = 0
@@ -112,8 +116,9 @@ class WorkerLink:
             if not self._process.stdin.is_closing():
                 return self._process
             await self._process.wait()
-        self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
+        log = self._disk.open_file(self._log, kind="log")
+        try:
+            os.ftruncate(log, 0)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -124,6 +129,8 @@ class WorkerLink:
                 stderr=log,
                 limit=LINE_MAX_BYTES,
             )
+        finally:
+            os.close(log)
         return self._process
 
     def _end_input(self) -> None:

@@ -6,6 +6,8 @@ so an agent opens a database with a higher minor and leaves what it does not kno
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +40,13 @@ def open_database(
             `permission-denied`.
         TryLater: `disk-error`, `device-busy` when another process holds it.
     """
+    try:
+        # made private before SQLite opens it; its -wal and -shm files take over these permissions
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise AskPerson("permission-denied", path=str(path)) from error
+        raise TryLater("disk-error", path=str(path), detail=error.strerror or "") from error
     try:
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64

@@ -200,6 +200,13 @@ class Disk:
         with disk_errors(path):
             self._inside(path).chmod(mode, follow_symlinks=True)
 
+    def share_directory(self, path: Path, group: int) -> None:
+        """Let members of `group` pass through a directory of ours, to what they know the name of; not list it."""
+        with disk_errors(path):
+            inside = self._inside(path)
+            os.chown(inside, -1, group, follow_symlinks=False)
+            inside.chmod(0o710)
+
     def remove(self, path: Path) -> None:
         """Remove a file, link or whole directory, never following a link; a missing one is fine."""
         target = self._inside(path)

@@ -88,7 +88,7 @@ class DeviceUnderTest:
         environment = {**os.environ, **self._environment, faults.VARIABLE: faults_armed}
         log = (self.root.parent / f"{self.root.name}.log").open("ab")
         with log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and code
                 [sys.executable, "-c", _RUN, str(self.root)], env=environment, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_TIMEOUT_S
