@@ -125,6 +125,9 @@ class Installer:
             finally:
                 staging.flush()
                 progress.settle()
+            repeated_bytes = fetched.received_bytes - progress.counted
+            if repeated_bytes > 0:  # bytes of frames that had to be asked for twice count towards the ceiling too
+                self._journal.spend(self._digest, repeated_bytes)
             self._measure("fetching", fetched.received_bytes, started)
             return {"received_bytes": fetched.received_bytes, "requests": fetched.requests, "resumed_bytes": have}
         finally:
@@ -236,9 +239,11 @@ class _Progress:
         self._total = total
         self._spend = spend
         self._unsettled = 0
+        self.counted = 0
 
     def received(self, count: int) -> None:
         self._done += count
+        self.counted += count
         self._unsettled += count
         self._report(min(self._done, self._total), self._total)
         if self._unsettled >= 4 * 1024 * 1024:

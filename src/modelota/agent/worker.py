@@ -22,7 +22,7 @@ from modelota.agent.config import read_config
 from modelota.agent.enrol import class_keys, membership_of, open_journal
 from modelota.agent.installing import Installer, Report
 from modelota.agent.worker_link import Answer, Job
-from modelota.clock import SystemClock
+from modelota.clock import Clock, SystemClock
 from modelota.errors import ModelotaError, OurBug
 from modelota.runtime.child import die_with_parent
 from modelota.spec.slot import SlotId
@@ -35,9 +35,9 @@ PROGRESS_EVERY_S: Final = 0.1
 class Worker:
     """The jobs of one device root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
         self._layout = Layout(root)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._config = read_config(self._layout.config)
         self._journal = open_journal(self._layout, self._clock)
         self._membership = membership_of(self._journal, root)
