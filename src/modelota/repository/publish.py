@@ -1,0 +1,281 @@
+"""Publishing a release: read, refuse or pack, upload, commit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from modelota.clock import Clock, iso
+from modelota.delivery import paths
+from modelota.errors import AskPerson, ModelotaError
+from modelota.repository.build import Built, Packer, pack_sources, recipients_of
+from modelota.repository.candidate import Candidate, find_candidate
+from modelota.repository.commit import Change, Signing, advance_timestamp, commit, unlock_for, upload
+from modelota.repository.keys import KeyRing
+from modelota.repository.manifest_file import pack_manifest
+from modelota.repository.passphrases import Passphrases
+from modelota.repository.published import Published, load_published
+from modelota.repository.report import (
+    OnProgress,
+    PublishProgress,
+    PublishReport,
+    Step,
+    VariantReport,
+    no_progress,
+)
+from modelota.repository.roles import keys_of
+from modelota.repository.scan import check_unchanged
+from modelota.repository.workspace import Workspace
+from modelota.spec.catalog import Catalog, CatalogRelease
+from modelota.spec.document import canonical, read
+from modelota.spec.limits import CATALOG_MAX_BYTES, SNAPSHOT_MAX_BYTES
+from modelota.spec.manifest import Manifest, Pack
+
+_UNCHANGED = Built(chunks=(), packs=(), variants=(), new_packs=(), new_bytes=0, reused_bytes=0)
+
+
+def publish(
+    workspace: Workspace,
+    source: Path,
+    *,
+    clock: Clock,
+    passphrases: Passphrases,
+    dry_run: bool = False,
+    version: str | None = None,
+    model: str | None = None,
+    on_progress: OnProgress = no_progress,
+) -> PublishReport:
+    """Publish the release that `source` describes.
+
+    Publishing exactly the same release again is not an error: it finishes a commit that was interrupted. Without a dry
+    run the first refusal is raised; packs that were uploaded before a failure are deleted again where that is certain
+    to be safe.
+
+    Args:
+        workspace: the publisher's.
+        source: a release description (`.toml`), or a model file or directory, which only a workspace for trying out
+            publishes without a description.
+        clock: for release time and expiry.
+        passphrases: open the signing keys; a dry run asks for none.
+        dry_run: write nothing public; report sizes, reach and refusals.
+        version: of a release without description; None is the next patch, or 1.1.1. With a description it must agree.
+        model: as `version`; None is the workspace's only model.
+        on_progress: is told how far it is.
+
+    Raises:
+        AskPerson: `description-invalid`, `version-invalid`, `version-exists`, `version-order`, `self-test-missing`,
+            `interface-dropped`, `core-test-dropped`, `model-empty`, `model-unreadable`, `model-changed`, `key-missing`,
+            `passphrase-missing`, `key-unlock-failed`, `argument-invalid`, `no-space`, `permission-denied`.
+        RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
+        TryLater: `publish-conflict`; the store's errors.
+    """
+    signing = Signing(KeyRing(workspace.key_directories, passphrases), workspace.config.expiry_days, clock)
+    published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
+    candidate = find_candidate(workspace, published, source, version=version, model=model)
+    return _Publication(workspace, published, candidate, signing, on_progress, dry_run=dry_run).run()
+
+
+class _Publication:
+    def __init__(
+        self,
+        workspace: Workspace,
+        published: Published,
+        candidate: Candidate,
+        signing: Signing,
+        on_progress: OnProgress,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._workspace = workspace
+        self._published = published
+        self._candidate = candidate
+        self._signing = signing
+        self._on_progress = on_progress
+        self._dry_run = dry_run
+        self._model = candidate.catalog.model
+        self._role = paths.releases_role(self._model)
+        self._refusals: list[ModelotaError] = []
+        self._uploaded: list[str] = []
+
+    def run(self) -> PublishReport:
+        candidate, published = self._candidate, self._published
+        existing = candidate.catalog.release(candidate.description.version)
+        self._refuse(candidate.find_predecessor(published))
+        self._refuse(problem for problem in candidate.problems() if problem.code != "version-exists")
+        self._refuse(self._missing_keys())
+        if not self._dry_run:
+            # ask for every passphrase before the long work, not after it
+            unlock_for(published, [self._role], self._signing)
+        total = sum(place.stat().st_size for place in candidate.places)
+        candidate.read(published, self._workspace, _Counter(self._on_progress, "reading", total))
+        if existing is not None:
+            manifest = published.manifest(self._model, existing)
+            if candidate.is_same_as(manifest):
+                return self._finish_again(manifest)
+            self._refuse(iter([AskPerson("version-exists", model=self._model, version=existing.version)]))
+        self._refuse(candidate.content_problems())
+        with self._workspace.staging() as directory, self._undo_uploads():
+            built = self._pack(directory, total)
+            manifest = self._manifest(built)
+            if self._dry_run:
+                return self._report(manifest, built)
+            check_unchanged(list(candidate.scanned.values()))
+            snapshot = self._commit(manifest)
+        self._workspace.note_seen(snapshot)
+        return self._report(manifest, built, snapshot=snapshot)
+
+    def _refuse(self, problems: Iterator[ModelotaError]) -> None:
+        for problem in problems:
+            if not self._dry_run:
+                raise problem
+            self._refusals.append(problem)
+
+    def _missing_keys(self) -> Iterator[ModelotaError]:
+        root, targets = self._published.root.signed, self._published.targets.signed
+        for name, delegator in ((self._role, targets), ("snapshot", root), ("timestamp", root)):
+            keyids, need = keys_of(delegator, name)
+            have = self._signing.ring.have(keyids)
+            if have < need:
+                yield AskPerson("key-missing", role=name, have=have, need=need)
+
+    def _finish_again(self, manifest: Manifest) -> PublishReport:
+        """The release is there already; whoever published it may not have come to write the timestamp."""
+        published = self._published
+        version, root = published.snapshot.signed.version, published.root.signed
+        if not self._dry_run:
+            signers = self._signing.signers(root, published.targets.signed, "timestamp")
+            data = published.store.get(paths.metadata_path("snapshot", version), SNAPSHOT_MAX_BYTES)
+            advance_timestamp(published.store, root, version, data, self._signing, signers)
+            self._workspace.note_seen(version)
+        return self._report(manifest, _UNCHANGED, already=True, snapshot=version)
+
+    def _pack(self, directory: Path, total: int) -> Built:
+        store, config = self._published.store, self._workspace.config
+
+        def on_pack(path: Path, pack: Pack) -> None:
+            if self._dry_run:
+                return
+            self._uploaded.append(pack.digest)  # before, because a failed upload may have arrived all the same
+            upload(store, paths.pack_path(pack.digest), path)
+            self._on_progress(PublishProgress("uploading", len(self._uploaded), len(self._uploaded)))
+
+        packer = Packer(directory, config.suite, recipients_of(config, self._model), on_pack)
+        count = _Counter(self._on_progress, "packing", total)
+        return pack_sources(
+            self._candidate.variants, self._candidate.scanned, self._candidate.known.placed, packer, count
+        )
+
+    @contextlib.contextmanager
+    def _undo_uploads(self) -> Iterator[None]:
+        """Delete this attempt's packs when it fails before its commit can have happened.
+
+        Their keys are fresh, so nobody else refers to them. After a failure during the commit they stay: the commit
+        may have happened without our knowing.
+        """
+        try:
+            yield
+        except Exception:
+            for digest in self._uploaded:
+                # the error on its way is the one to tell; a pack that stays is found by `audit`
+                with contextlib.suppress(ModelotaError):
+                    self._published.store.delete(paths.pack_path(digest))
+            raise
+
+    def _manifest(self, built: Built) -> Manifest:
+        description, predecessor = self._candidate.description, self._candidate.predecessor
+        manifest = Manifest(
+            model=description.model,
+            version=description.version,
+            predecessor=predecessor.version if predecessor is not None else None,
+            released_at=iso(self._signing.clock.now()),
+            kind=description.kind,
+            urgency=description.urgency,
+            notes=description.notes,
+            permissions=description.permissions,
+            device_models=description.device_models,
+            interfaces=description.interfaces,
+            provenance=description.provenance,
+            chunks=built.chunks,
+            packs=built.packs,
+            variants=built.variants,
+        )
+        manifest.check()
+        return manifest
+
+    def _commit(self, manifest: Manifest) -> int:
+        self._on_progress(PublishProgress("committing", 0, 1))
+        plain, packed = pack_manifest(manifest)
+        catalog = canonical(self._admit(manifest, plain))
+        read(catalog, Catalog, CATALOG_MAX_BYTES)  # nothing is published that a device could not read
+        change, targets = Change(), self._published.role(self._role)
+        change.add_document(self._role, targets, paths.manifest_target(self._model, manifest.version), packed)
+        change.add_document(self._role, targets, paths.catalog_target(self._model), catalog)
+        try:
+            snapshot = commit(self._published, change, self._signing)
+        except Exception as error:
+            beaten = isinstance(error, ModelotaError) and error.code == "publish-conflict"
+            if change.attempted and not beaten:
+                self._uploaded = []  # it may have been committed all the same
+            raise
+        self._on_progress(PublishProgress("committing", 1, 1))
+        return snapshot
+
+    def _admit(self, manifest: Manifest, plain: bytes) -> Catalog:
+        entry = CatalogRelease(
+            version=manifest.version,
+            manifest_digest=hashlib.sha256(plain).hexdigest(),
+            manifest_bytes=len(plain),
+            released_at=manifest.released_at,
+            kind=manifest.kind,
+            urgent=manifest.urgency is not None,
+            fixes=self._candidate.description.fixes,
+            agent_min_version=self._candidate.agent_min_version,
+        )
+        before = self._candidate.catalog
+        catalog = msgspec.structs.replace(before, releases=(*before.releases, entry))
+        catalog.check()
+        return catalog
+
+    def _report(
+        self, manifest: Manifest, built: Built, *, already: bool = False, snapshot: int | None = None
+    ) -> PublishReport:
+        variants = []
+        for variant in manifest.variants:
+            full = variant.package("full")
+            full_bytes = full.size_bytes if full is not None else 0
+            variants.append(VariantReport(variant.name, len(variant.files), variant.size_bytes, full_bytes))
+        return PublishReport(
+            model=manifest.model,
+            version=manifest.version,
+            predecessor=manifest.predecessor,
+            dry_run=self._dry_run,
+            already_published=already,
+            variants=tuple(variants),
+            new_packs=len(built.new_packs),
+            new_bytes=built.new_bytes,
+            reused_bytes=built.reused_bytes,
+            manifest_bytes=len(pack_manifest(manifest)[1]),
+            device_classes=tuple(entry.name for entry in self._workspace.config.classes_of(self._model)),
+            device_models=manifest.device_models,
+            refusals=tuple(self._refusals),
+            snapshot=snapshot,
+        )
+
+
+class _Counter:
+    """Adds up bytes and tells them as progress."""
+
+    def __init__(self, on_progress: OnProgress, step: Step, total: int) -> None:
+        self._on_progress = on_progress
+        self._step = step
+        self._total = total
+        self._done = 0
+        on_progress(PublishProgress(step, 0, total))
+
+    def __call__(self, size_bytes: int) -> None:
+        self._done += size_bytes
+        self._on_progress(PublishProgress(self._step, self._done, self._total))
