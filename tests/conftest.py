@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from modelota.testing.clock import ManualClock
+
+# No test, and no process a test starts, may touch the keyring of whoever runs it.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 
 # The same examples every time, no deadline on a busy machine, and nothing written into the source tree.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "modelota-hypothesis")

@@ -206,6 +206,9 @@ class Checker:
             stale_since=stale_since,
         )
         self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
+        self._journal.keep_notes(
+            manifest.model, version, {str(language): text for language, text in manifest.notes.items()}
+        )
         estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
 
@@ -241,10 +244,10 @@ class Checker:
         return device_profile(self._layout.root)
 
     def _keep_releases(self, model: str, documents: releases.ModelDocuments) -> None:
-        rows: list[tuple[str, str, str, dict[str, str]]] = []
+        rows: list[tuple[str, str, str]] = []
         for release in documents.catalog.releases:
             withdrawn = documents.control.withdrawal(release.version) is not None
-            rows.append((release.version, release.released_at, "withdrawn" if withdrawn else "available", {}))
+            rows.append((release.version, release.released_at, "withdrawn" if withdrawn else "available"))
         self._journal.keep_releases(model, rows)
         self._journal.set_fact(f"title {model}", msgspec.json.encode(documents.catalog.title))
 

@@ -57,8 +57,8 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
     enrolment = parse_enrolment(data, str(file))
     check_anchor(enrolment.root)
     layout = Layout(root)
-    disk = Disk((root, layout.runtime_directory), NoLedger())
-    disk.make_directory(root, mode=0o700)
+    missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
+    Disk((missing[-1] if missing else root,), NoLedger()).make_directory(root, mode=0o700)
     config = read_config(layout.config)
     lock = RootLock(layout.lock)
     try:
@@ -66,7 +66,12 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
         try:
             if journal.fact(FACT) is not None:
                 raise AskPerson("already-enrolled", path=str(root))
-            for path, kind in ((root, "root"), (layout.database, "database"), (layout.lock, "lock")):
+            own = [*missing, root]  # the database that remembers them could not exist before them
+            for path, kind in (
+                *((folder, "root") for folder in own),
+                (layout.database, "database"),
+                (layout.lock, "lock"),
+            ):
                 journal.ledger.will_create(path, kind)
             own_disk = Disk((root, layout.runtime_directory), journal.ledger)
             store = choose_store(config.keys.store, layout, own_disk)

@@ -263,16 +263,26 @@ class Journal:
 
     # -- what the catalog said, rates, self-tests, tokens --------------------------------------------------------------
 
-    def keep_releases(self, model: str, rows: list[tuple[str, str, str, dict[str, str]]]) -> None:
-        """Replace what the catalog says: version, release time, `available` or `withdrawn`, notes."""
+    def keep_releases(self, model: str, rows: list[tuple[str, str, str]]) -> None:
+        """Keep what the catalog says: version, release time, `available` or `withdrawn`; known notes stay."""
         with transaction(self._db, self._path) as db:
-            db.execute("DELETE FROM releases WHERE model = ?", (model,))
+            marks = ",".join("?" * len(rows))
+            db.execute(
+                f"DELETE FROM releases WHERE model = ? AND version NOT IN ({marks})",  # noqa: S608  only question marks
+                (model, *(version for version, _, _ in rows)),
+            )
             db.executemany(
-                "INSERT INTO releases VALUES (?, ?, ?, ?, ?)",
-                [
-                    (model, version, at, state, msgspec.json.encode(notes).decode())
-                    for version, at, state, notes in rows
-                ],
+                "INSERT INTO releases VALUES (?, ?, ?, ?, '{}') ON CONFLICT (model, version) DO UPDATE SET "
+                "released_at = excluded.released_at, state = excluded.state",
+                [(model, *row) for row in rows],
+            )
+
+    def keep_notes(self, model: str, version: str, notes: dict[str, str]) -> None:
+        """Keep a release's notes, which its manifest holds, for the list of versions."""
+        with transaction(self._db, self._path) as db:
+            db.execute(
+                "UPDATE releases SET notes = ? WHERE model = ? AND version = ?",
+                (msgspec.json.encode(notes).decode(), model, version),
             )
 
     def releases(self, model: str) -> list[tuple[str, str, str, dict[str, str]]]:

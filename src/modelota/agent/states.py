@@ -256,6 +256,8 @@ def journal_facts(event: MachineEvent, before: State, after: State) -> dict[str,
         facts |= {"to_version": update.target.version, "to_variant": update.target.variant}
     elif before.watch is not None:
         facts["to_version"] = before.watch.version.version
+    if after.watch is None:
+        facts.pop("watch_until", None)
     if isinstance(event, RollbackAsked):
         facts["version"] = event.target.version
     elif after.current is not None:

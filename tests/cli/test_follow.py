@@ -1,0 +1,73 @@
+"""Leaving an operation, and showing its progress where there is no terminal."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.cli.fake_agent import MODEL, FakeAgent, event, model_status
+
+from modelota.cli.follow import follow
+from modelota.cli.progress import LineDisplay
+from modelota.cli.session import Session
+from modelota.errors import AskPerson
+from modelota.spec import api
+
+
+async def _interrupt(agent: FakeAgent) -> int:
+    agent.models = (model_status(phase="fetching", target_version="1.1.2"),)
+    session = Session("en", as_json=False)
+    task = asyncio.create_task(follow(agent, session, MODEL, None, patient=True))
+    await agent._events.put(event(1, "phase", {"phase": "fetching"}))
+    await agent.drained.wait()
+    task.cancel()
+    return await task
+
+
+async def test_ctrl_c_pauses_an_agent_of_our_own(capfd: pytest.CaptureFixture[str]) -> None:
+    """An embedded agent stops with the command, so the update is paused and the command says so."""
+    agent = FakeAgent(embedded=True)
+    assert await _interrupt(agent) == 130
+    assert agent.bodies("/v1/pause") == [api.ControlRequest(model=MODEL)]
+    assert "The update is paused; what was fetched is kept." in capfd.readouterr().err
+
+
+async def test_ctrl_c_in_a_step_that_cannot_pause(capfd: pytest.CaptureFixture[str]) -> None:
+    """A step that can't be paused is taken up at the next start."""
+    agent = FakeAgent(embedded=True)
+    agent.errors["/v1/pause"] = (AskPerson("not-now", action="pause", phase="activating"), "serving", {})
+    assert await _interrupt(agent) == 130
+    assert "goes on by itself" in capfd.readouterr().err
+
+
+async def test_ctrl_c_leaves_a_running_agent_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    """An agent of its own goes on."""
+    agent = FakeAgent()
+    assert await _interrupt(agent) == 130
+    assert agent.bodies("/v1/pause") == []
+    assert "goes on in the background" in capfd.readouterr().err
+
+
+async def test_patience_for_what_passes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A person at a terminal waits out what passes by itself."""
+    monkeypatch.setattr("modelota.cli.follow._LOOK_AFTER_S", 0.001)
+    agent = FakeAgent(
+        model_status(phase="fetching", target_version="1.1.2", paused=True, waits_for=("network-interrupted",))
+    )
+    task = asyncio.create_task(follow(agent, Session("en", as_json=False), MODEL, None, patient=True))
+    for _ in range(3):
+        agent.was_asked.clear()
+        await agent.was_asked.wait()
+    assert not task.done()
+    task.cancel()
+    assert await task == 130
+    assert "downloading · waits for the network to come back" in capfd.readouterr().out
+
+
+def test_plain_lines_are_few(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal there is a line per phase and per ten percent."""
+    with LineDisplay(Session("en", as_json=False)) as display:
+        display.phase("fetching", ())
+        for done in range(1001):
+            display.progress(api.Progress(step="fetching", done=done, total=1000))
+    assert len(capfd.readouterr().out.splitlines()) == 12
