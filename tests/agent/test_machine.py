@@ -178,7 +178,7 @@ def test_rollback_to_a_kept_slot() -> None:
     state, effects = run(state, asked)
     assert effects == [s.Work(phase="activating")]
     state, _ = run(state, s.Activated(at=NOW, watch_until=NOW))
-    assert (state.current, state.previous, state.failed) == (OLD, NEW, ("1.1.2",))
+    assert (state.current, state.previous, state.skipped, state.failed) == (OLD, NEW, ("1.1.2",), ())
     assert run(state, msgspec.structs.replace(asked, target=OTHER))[1] == []
 
 

@@ -26,7 +26,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def _pop(answers: list[str]):  # noqa: ANN202  a reader of lines
-    def read(_prompt: str) -> str:
+    async def read(_prompt: str) -> str | None:
         return answers.pop(0)
 
     return read

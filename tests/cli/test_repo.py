@@ -144,6 +144,7 @@ def test_models_and_classes(run: Run, trial: Path) -> None:
 
 def test_real_keys_need_a_passphrase(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one the reason says how to give it; from a descriptor or the environment it works."""
+    monkeypatch.setattr("modelota.repository.keys.SCRYPT_COST", 2)
     ran = run("repo", "init", "--repo", "a", "--json")
     assert ran.json["error"]["code"] == "passphrase-missing"
     reading, writing = os.pipe()

@@ -177,3 +177,36 @@ async def test_ctrl_c_leaves_the_update_running(root: Path) -> None:
         assert agent.bodies("/v1/pause") == []
     finally:
         await server.close()
+
+
+async def test_ctrl_c_at_the_question_decides_nothing(root: Path) -> None:
+    """The offer stays open, and the command says so at once."""
+    agent = FakeAgent()
+    Layout(root).agent_socket.parent.mkdir(parents=True)
+    server = await serve_unix(Layout(root).agent_socket, _handler(agent))
+    try:
+        async with Terminal("device", "update", "--root", str(root)) as terminal:
+            await terminal.expect("[d] decline:")
+            terminal.type("\x03")
+            assert await terminal.end() == 130
+            await terminal.expect("nothing is fetched before you decide")
+            assert "Traceback" not in terminal.text
+        assert agent.bodies("/v1/decisions") == []
+    finally:
+        await server.close()
+
+
+async def test_ctrl_c_in_a_conversation(root: Path) -> None:
+    """A conversation ends at once, without a traceback."""
+    agent = FakeAgent()
+    agent.answers["/v1/chat"] = api.ChatResult(model="a/b", version="1.1.2", gateway_socket="/nowhere")
+    Layout(root).agent_socket.parent.mkdir(parents=True)
+    server = await serve_unix(Layout(root).agent_socket, _handler(agent))
+    try:
+        async with Terminal("device", "chat", "--root", str(root)) as terminal:
+            await terminal.expect("> ")
+            terminal.type("\x03")
+            assert await terminal.end() == 130
+            assert "Traceback" not in terminal.text
+    finally:
+        await server.close()

@@ -39,6 +39,7 @@ def test_facts_are_said() -> None:
     assert log_sentence("decided", {"answer": "skip", "digest": "ab" * 32}, "zh-CN") == (
         "对更新告知 abababababab 的答复是“跳过此版本”。"
     )
+    assert log_sentence("activated", {"to_version": "1.1.1"}, "en") == "Version 1.1.1 was put to use."
     assert log_sentence("gates-closed", {"waits_for": ["driving", "lunch"]}, "en") == (
         "The switch-over waits for the vehicle to be parked, lunch."
     )

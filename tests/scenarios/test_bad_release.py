@@ -163,3 +163,20 @@ def test_a_changed_file_of_the_slot_is_not_served(installed: Installed) -> None:
         status, answer = device.request("POST", "/v1/chat", {})
         assert status >= 400
         assert answer["code"] == "slot-damaged"
+
+
+def test_a_version_that_was_left_comes_back_only_when_asked_for(installed: Installed) -> None:
+    """After going back by hand the version is not offered unasked; asking for it by its number offers it."""
+    publisher, device = installed
+    publisher.publish("1.1.2")
+    device.update()
+    device.ask("POST", "/v1/rollback", {})
+    assert device.settle()["active_version"] == "1.1.1"
+    result = device.ask("POST", "/v1/check", {})[0]
+    assert (result["offer"], result["up_to_date"]) == (None, True)
+    offer = device.ask("POST", "/v1/check", {"version": "1.1.2"})[0]["offer"]
+    assert offer["offer"]["to_version"] == "1.1.2"
+    assert device.request("POST", "/v1/check", {"version": "9.9.9"})[1]["code"] == "version-not-kept"
+    device.show(offer["digest"])
+    device.decide(offer["digest"])
+    assert device.settle()["active_version"] == "1.1.2"

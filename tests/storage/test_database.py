@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +105,25 @@ def test_a_full_disk_is_said_to_be_one(tmp_path: Path) -> None:
         db.executemany("INSERT INTO a VALUES (?)", [(number,) for number in range(10_000)])
     assert caught.value.code == "no-space"
     db.close()
+
+
+def test_opening_again_keeps_the_locks_of_this_process(tmp_path: Path) -> None:
+    """A second opening and closing here must not make another process take itself for the last user.
+
+    SQLite holds POSIX locks, which a process loses when it closes any descriptor of the file. Without them another
+    process that closes the database deletes the write-ahead log under our feet.
+    """
+    path = tmp_path / "a.db"
+    first = open_database(path, (FIRST,))
+    first.execute("INSERT INTO a VALUES (1)")
+    open_database(path, (FIRST,)).close()
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM a').fetchall(); db.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
+    assert path.with_name("a.db-wal").exists()
+    first.execute("INSERT INTO a VALUES (2)")
+    other = sqlite3.connect(path)
+    assert other.execute("SELECT count(*) FROM a").fetchone() == (2,)
+    other.close()
+    first.close()

@@ -14,7 +14,7 @@ from modelota.agent.core import Core
 from modelota.agent.model_loop import ModelLoop
 from modelota.agent.states import Answered, CancelAsked, Offered, OfferGone, PauseAsked, Resumed, RollbackAsked
 from modelota.clock import iso
-from modelota.errors import AskPerson, ModelotaError, RefuseContent
+from modelota.errors import AskPerson, ModelotaError, RefuseContent, error_from
 from modelota.runtime.gateway import new_token
 from modelota.runtime.messages import plain
 from modelota.spec import api
@@ -35,7 +35,11 @@ async def check(core: Core, request: api.CheckRequest, *, authority: str) -> lis
 
 
 async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, authority: str) -> api.CheckResult:
-    arguments: dict[str, Any] = {"model": loop.model, "allow_stale": request.allow_stale}
+    arguments: dict[str, Any] = {
+        "model": loop.model,
+        "allow_stale": request.allow_stale,
+        "version": request.version,
+    }
     if request.allow_stale:
         core.journal.note(loop.model, "stale-allowed", {"authority": authority})
     try:
@@ -116,7 +120,7 @@ async def decide(core: Core, request: api.DecisionRequest, *, authority: str) ->
         at=iso(core.clock.now()),
     )
     core.journal.note_decision(decision)
-    await loop.post(
+    moved = await loop.post(
         Answered(
             offer_digest=view.digest,
             answer=request.answer,
@@ -127,6 +131,9 @@ async def decide(core: Core, request: api.DecisionRequest, *, authority: str) ->
             manifest_digest=view.offer.manifest_digest,
         )
     )
+    if not moved:  # "later" changes no state, and is on record all the same
+        facts = {"digest": view.digest, "answer": request.answer, "authority": authority, "channel": request.channel}
+        core.journal.note(loop.model, "decided", facts)
     return core.model_status(loop)
 
 
@@ -187,11 +194,13 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
             )
         )
         return api.RollbackResult(model=loop.model, started=started)
-    arguments = {"model": loop.model, "version": wanted}
-    digest = msgspec.json.decode(await core.worker.run("offer-version", arguments), type=str)
-    view = offer(core, digest)
-    await loop.post(Offered(offer_digest=digest, target=SlotId(view.offer.to_version, view.offer.to_variant)))
-    return api.RollbackResult(model=loop.model, started=False, offer=view)
+    result = await _check_one(core, loop, api.CheckRequest(model=loop.model, version=wanted), authority)
+    if result.offer is None:
+        first = (
+            result.refused[0] if result.refused else api.ErrorBody(code="version-not-kept", params={"version": wanted})
+        )
+        raise error_from(first.code, first.params)
+    return api.RollbackResult(model=loop.model, started=False, offer=result.offer)
 
 
 def versions(core: Core, model: str | None) -> api.VersionsPage:

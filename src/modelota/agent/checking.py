@@ -40,6 +40,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     offer_digest: str | None = None
     up_to_date: bool = False
     refused: tuple[ErrorBody, ...] = ()
+    withdrawn: dict[str, str] = {}  # version -> reason
     stale_since: str | None = None
 
 
@@ -79,8 +80,13 @@ class Checker:
             self.store, layout.trust_cache, JournalTrust(journal), clock, anchor=membership.anchor
         )
 
-    def check(self, model: str, *, allow_stale: bool) -> Found:
+    def check(self, model: str, *, allow_stale: bool, version: str | None = None) -> Found:
         """Refresh, and make an offer for the newest release this device can run and has not turned down.
+
+        Args:
+            model: which.
+            allow_stale: its owner's decision to use expired metadata.
+            version: ask for this very version instead, whatever became of it on this device before.
 
         Raises:
             ModelotaError: whatever made the check impossible: network, metadata, documents.
@@ -91,6 +97,30 @@ class Checker:
         self._keep_releases(model, documents)
         state = self._journal.state(model)
         refused: list[ErrorBody] = []
+        if version is not None:
+            wanted = self._asked_for(documents, version, state)
+        else:
+            wanted, refused = self._newer(documents, state)
+        digest = None
+        for candidate in wanted:
+            try:
+                digest = self._offer(documents, candidate, state, stale_since)
+                break
+            except (AskPerson, RefuseContent) as error:
+                refused.append(body_of(error))
+        return Found(
+            model=model,
+            offer_digest=digest,
+            up_to_date=digest is None and all(entry.code == "release-failed-here" for entry in refused),
+            refused=tuple(refused),
+            withdrawn={entry.version: entry.reason for entry in documents.control.withdrawn},
+            stale_since=stale_since,
+        )
+
+    def _newer(self, documents: releases.ModelDocuments, state: State) -> tuple[list[str], list[ErrorBody]]:
+        """Versions that may be offered, newest first, and why others may not."""
+        wanted: list[str] = []
+        refused: list[ErrorBody] = []
         for candidate in releases.candidates(
             documents.catalog,
             documents.control,
@@ -98,39 +128,26 @@ class Checker:
             failed=(*state.failed, *state.skipped),
             agent_version=modelota.__version__,
         ):
-            if candidate.reason is not None:
-                if candidate.version not in state.skipped:
-                    refused.append(body_of(candidate.reason))
-                continue
-            try:
-                digest = self._offer(documents, candidate.version, state, stale_since)
-            except (AskPerson, RefuseContent) as error:
-                refused.append(body_of(error))
-                continue
-            return Found(model=model, offer_digest=digest, refused=tuple(refused), stale_since=stale_since)
-        return Found(
-            model=model,
-            up_to_date=all(entry.code == "release-failed-here" for entry in refused),
-            refused=tuple(refused),
-            stale_since=stale_since,
-        )
+            if candidate.reason is None:
+                wanted.append(candidate.version)
+            elif candidate.version not in state.skipped:
+                refused.append(body_of(candidate.reason))
+        return wanted, refused
 
-    def offer_version(self, model: str, version: str) -> str:
-        """Make an offer for one admitted version, to go back to it through the installer (clause 5.2.3-b).
+    def _asked_for(self, documents: releases.ModelDocuments, version: str, state: State) -> list[str]:
+        """The one version that was asked for, when it is admitted and another than the one in use.
 
         Raises:
-            AskPerson: `version-not-kept` when the catalog does not admit it, `requirement-not-met`, `no-space`.
+            AskPerson: `version-not-kept` when the catalog does not admit it.
             RefuseContent: `release-withdrawn`.
         """
-        refreshed = self.client.refresh()
-        documents = releases.load_documents(self.client, model)
         if documents.catalog.release(version) is None:
             raise AskPerson("version-not-kept", version=version)
         withdrawal = documents.control.withdrawal(version)
         if withdrawal is not None:
+            model = documents.catalog.model
             raise RefuseContent("release-withdrawn", model=model, version=version, reason=withdrawal.reason)
-        stale_since = iso(refreshed.stale_since) if refreshed.stale_since else None
-        return self._offer(documents, version, self._journal.state(model), stale_since)
+        return [version] if state.current is None or state.current.version != version else []
 
     def recheck(self, offer_digest: str) -> dict[str, object]:
         """Look once more before anything is fetched: is the release still admitted, does the device still fit?

@@ -168,6 +168,7 @@ class Core:
             repository_url=self.membership.url,
             device_class=self.membership.device_class,
             models=tuple(self.model_status(loop) for loop in self.models.values()),
+            agent_socket=str(self.layout.agent_socket) if self._unattended else None,
             gateway_socket=str(self.layout.gateway_socket) if self._gateway_open else None,
             gateway_url=f"http://127.0.0.1:{self.gateway_port}/v1" if self.gateway_port else None,
         )

@@ -48,9 +48,11 @@ class Hub:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
-    async def listen(self, after: int | None) -> AsyncIterator[Event]:
-        """Events with an id above `after`, then new ones as they come; None starts with the next new one."""
-        seen = self._last if after is None else after
+    def listen(self, after: int | None) -> AsyncIterator[Event]:
+        """Events with an id above `after`, then new ones as they come; None starts with the next after this call."""
+        return self._stream(self._last if after is None else after)
+
+    async def _stream(self, seen: int) -> AsyncIterator[Event]:
         while True:
             grown = self._grown
             for event in [event for event in self._events if event.id > seen]:

@@ -18,8 +18,8 @@ from modelota.content.digest import digest_file
 from modelota.content.pack import PackOpener
 from modelota.content.wrap import pack_key
 from modelota.delivery.fetch import fetch
-from modelota.errors import RefuseContent, TryLater, error_from
-from modelota.runtime.selftest import SelfTestRecord, run_self_tests
+from modelota.errors import RefuseContent
+from modelota.runtime.selftest import run_self_tests
 from modelota.spec.enrolment import ClassKey
 from modelota.spec.manifest import Manifest
 from modelota.spec.offer import Offer, Plan
@@ -173,7 +173,9 @@ class Installer:
             if missing:
                 return {"missing": len(missing)}
             started = time.monotonic()
-            count = _Progress(report, 0, 2 * self._variant.size_bytes)
+            # every byte counts half when it is written and half when its file is checked as a whole
+            size_bytes = self._variant.size_bytes
+            count = _Progress(lambda done, _: report(done // 2, size_bytes), 0, 2 * size_bytes)
             assembly.write(self._plan, staging, count.received)
             assembly.finish(count.received)
             self._measure("deploying", self._variant.size_bytes, started)
@@ -211,23 +213,10 @@ class Installer:
         record = await run_self_tests(target.self_tests, candidate, beside, clock=self._clock, on_progress=report)
         self._journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
         self._measure("testing", len(record.results), started)
-        judge(record)
+        problem = record.problem()
+        if problem is not None:
+            raise problem
         return {"verdict": record.verdict, "tests": len(record.results)}
-
-
-def judge(record: SelfTestRecord) -> None:
-    """Turn a self-test record that is not a pass into its error."""
-    if record.verdict == "passed":
-        return
-    if record.error is not None:
-        raise error_from(record.error.code, record.error.params)
-    worst = next((result for result in record.results if result.verdict == record.verdict), None)
-    test = worst.id if worst else ""
-    detail = (worst.found or worst.expected or "") if worst else ""
-    if record.verdict == "inconclusive":
-        raise TryLater("self-test-inconclusive", test=test, detail=detail)
-    code = "self-test-failed" if record.verdict == "failed" else "self-test-not-run"
-    raise RefuseContent(code, test=test, detail=str(detail)[:300])
 
 
 class _Progress:

@@ -44,6 +44,7 @@ from modelota.agent.states import (
     Update,
     Watch,
     WatchEnded,
+    Withdrawn,
     Work,
 )
 from modelota.spec.api import ErrorBody, Outcome, Phase
@@ -187,6 +188,9 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
             return _enter(state, update, update.phase, now)
         case CancelAsked() if update.phase in _CANCELLABLE:
             return _end(state, "cancelled", None, now, StopWork())
+        case Withdrawn(version=update.target.version) if update.phase in _CANCELLABLE:
+            params = {"model": None, "version": event.version, "reason": event.reason}
+            return _end(state, "failed", ErrorBody(code="release-withdrawn", params=params), now, StopWork())
         case _:
             return _same(state)
 
@@ -264,9 +268,10 @@ def _activated(state: State, event: Activated) -> Step:
     if update is None or update.phase != "activating":
         return _same(state)
     previous = update.before if update.before != update.target else state.previous
-    failed = state.failed
+    # a version that its user left is not offered again unasked; that says nothing against it
+    skipped = state.skipped
     if update.direction == "rollback" and update.before is not None:
-        failed = _added(failed, update.before.version)
+        skipped = _added(skipped, update.before.version)
     outcome = Outcome(
         operation=update.direction,
         result="done",
@@ -285,7 +290,7 @@ def _activated(state: State, event: Activated) -> Step:
         previous=previous,
         update=None,
         watch=watch,
-        failed=failed,
+        skipped=skipped,
         degraded=None,
         last=outcome,
     )

@@ -13,7 +13,7 @@ from modelota.spec.version import Version
 from modelota.storage.assembly import peak_space_bytes
 
 CEILING_SHARE: Final = 0.1
-CEILING_MIN_BYTES: Final = 8 * MIB
+CEILING_SMALL_BYTES: Final = 8 * MIB  # a small package may be fetched twice, up to this much more
 
 # What a first guess of a duration rests on before this device measured anything: bytes, or tests, per second.
 GUESSED_RATES: Final[dict[str, float]] = {"fetching": 5e6, "verifying": 300e6, "deploying": 100e6, "testing": 0.2}
@@ -21,7 +21,7 @@ GUESSED_RATES: Final[dict[str, float]] = {"fetching": 5e6, "verifying": 300e6, "
 
 def ceiling_bytes(planned_bytes: int) -> int:
     """The most that may be fetched under an offer: the plan, and room for what a bad network makes us fetch again."""
-    return planned_bytes + max(int(planned_bytes * CEILING_SHARE), CEILING_MIN_BYTES)
+    return planned_bytes + max(int(planned_bytes * CEILING_SHARE), min(planned_bytes, CEILING_SMALL_BYTES))
 
 
 def build_offer(

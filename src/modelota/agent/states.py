@@ -153,6 +153,13 @@ class CancelAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     authority: str
 
 
+class Withdrawn(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A check learnt that the publisher withdrew a version."""
+
+    version: str
+    reason: str
+
+
 class EngineCrashed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The engine of the version in use ended by itself."""
 
@@ -181,6 +188,7 @@ MachineEvent = (
     | PauseAsked
     | Resumed
     | CancelAsked
+    | Withdrawn
     | EngineCrashed
     | WatchEnded
     | Restarted
@@ -232,6 +240,7 @@ _NAMES: Final[dict[type[MachineEvent], str]] = {
     PauseAsked: "paused",
     Resumed: "resumed",
     CancelAsked: "cancelled",
+    Withdrawn: "withdrawn",
     EngineCrashed: "engine-crashed",
     WatchEnded: "watch-ended",
     Restarted: "restarted",
@@ -260,7 +269,7 @@ def journal_facts(event: MachineEvent, before: State, after: State) -> dict[str,
         facts.pop("watch_until", None)
     if isinstance(event, RollbackAsked):
         facts["version"] = event.target.version
-    elif after.current is not None:
+    elif after.current is not None and not isinstance(event, Withdrawn):
         facts["version"] = after.current.version
     return facts
 

@@ -69,10 +69,11 @@ class Worker:
         match job.kind:
             case "check":
                 return await asyncio.to_thread(
-                    self._checker().check, arguments["model"], allow_stale=arguments["allow_stale"]
+                    self._checker().check,
+                    arguments["model"],
+                    allow_stale=arguments["allow_stale"],
+                    version=arguments.get("version"),
                 )
-            case "offer-version":
-                return await asyncio.to_thread(self._checker().offer_version, arguments["model"], arguments["version"])
             case "rechecking":
                 return await asyncio.to_thread(self._checker().recheck, arguments["offer_digest"])
             case "fetching":

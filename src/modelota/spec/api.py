@@ -161,6 +161,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     repository_url: str
     device_class: str
     models: tuple[ModelStatus, ...]
+    agent_socket: str | None = None
     gateway_socket: str | None = None
     gateway_url: str | None = None
 
@@ -170,6 +171,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     model: str | None = None
     allow_stale: bool = False
+    version: str | None = None  # ask for this very version, also one that was skipped, left, or failed here
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):

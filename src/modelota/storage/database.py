@@ -40,13 +40,7 @@ def open_database(
             `permission-denied`.
         TryLater: `disk-error`, `device-busy` when another process holds it.
     """
-    try:
-        # made private before SQLite opens it; its -wal and -shm files take over these permissions
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise AskPerson("permission-denied", path=str(path)) from error
-        raise TryLater("disk-error", path=str(path), detail=error.strerror or "") from error
+    _create_private(path)
     try:
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -69,6 +63,22 @@ def open_database(
         connection.close()
         raise
     return connection
+
+
+def _create_private(path: Path) -> None:
+    """Make an empty 0600 file if there is none; SQLite's -wal and -shm files take over these permissions.
+
+    An existing database is not even opened here: closing any descriptor of a file drops every POSIX lock this process
+    holds on it (fcntl(2)), those of SQLite's other connections included.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise AskPerson("permission-denied", path=str(path)) from error
+        raise TryLater("disk-error", path=str(path), detail=error.strerror or "") from error
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:

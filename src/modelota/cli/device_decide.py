@@ -1,0 +1,208 @@
+"""What the owner decides: `check`, `update`, `pause`, `resume`, `cancel`, `rollback`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+from modelota.cli import agent_access
+from modelota.cli.agent_access import AgentAccess, ask
+from modelota.cli.failure import Reported
+from modelota.cli.follow import follow, last_outcome, uncancel
+from modelota.cli.options import device_root
+from modelota.cli.question import ask_answer, can_ask
+from modelota.cli.session import Session, current
+from modelota.errors import AskPerson
+from modelota.i18n import units
+from modelota.i18n.errors import render_error
+from modelota.i18n.offer import render_offer
+from modelota.i18n.texts import mark
+from modelota.spec import api
+
+Action = Literal["pause", "resume", "cancel"]
+Channel = Literal["terminal", "script"]
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DONE: Final[dict[Action, str]] = {
+    "pause": mark("The update is paused; what was fetched is kept. “modelota device resume” lets it go on."),
+    "resume": mark("The update goes on."),
+    "cancel": mark("The update was cancelled, and what was fetched for it is removed."),
+}
+
+
+async def check(root: Path, model: str | None, *, allow_stale: bool) -> None:
+    """Look for new versions and show what each would mean, with the digest that a decision names."""
+    session = current()
+    async with agent_access.open_access(root) as access:
+        results = await _check(access, model, allow_stale=allow_stale)
+        texts = {}
+        for result in results:
+            if result.offer is not None:
+                texts[result.offer.digest] = await _declare_shown(access, session, result.offer)
+    session.emit({"results": results, "texts": texts})
+    for result in results:
+        _tell_result(session, result)
+        if result.offer is not None:
+            session.line(texts[result.offer.digest])
+            session.line()
+            command = f"modelota device update --accept {result.offer.digest}"
+            session.say(
+                "To accept: {command}", command=command if root == device_root(None) else f"{command} --root {root}"
+            )
+
+
+async def update(root: Path, model: str | None, *, allow_stale: bool) -> int:
+    """Look for a new version, show it, ask, and carry out the answer.
+
+    Raises:
+        AskPerson: `decision-required`: nobody sits at a terminal; `argument-invalid` (detail `several-models`).
+    """
+    session = current()
+    if not can_ask(session):
+        raise Reported(AskPerson("decision-required", digest=None), "unchanged")
+    async with agent_access.open_access(root) as access:
+        results = await _check(access, model, allow_stale=allow_stale)
+        offers = [result.offer for result in results if result.offer is not None]
+        for result in results:
+            _tell_result(session, result)
+        if not offers:
+            return 0
+        if len(offers) > 1:
+            raise AskPerson("argument-invalid", argument="--model", detail="several-models")
+        return await _decide(access, session, offers[0])
+
+
+async def accept(root: Path, digest: str) -> int:
+    """Accept an offer that was shown before, and follow the update.
+
+    Raises:
+        AskPerson: `argument-invalid`: not a digest.
+        Reported: `offer-not-shown`, `no-offer`, `offer-changed` and others of the agent.
+    """
+    session = current()
+    if not _DIGEST.fullmatch(digest):
+        raise AskPerson("argument-invalid", argument=digest, detail="not-a-digest")
+    async with agent_access.open_access(root) as access:
+        view = await ask(access, api.OfferView, "GET", f"/v1/offers/{digest}")
+        return await _carry_out(access, session, view, "terminal" if can_ask(session) else "script")
+
+
+async def control(root: Path, model: str | None, action: Action) -> int:
+    """Pause, resume or cancel the update under way."""
+    session = current()
+    async with agent_access.open_access(root) as access:
+        followed: str | None = None
+        before: api.Outcome | None = None
+        if action == "resume" and access.embedded:
+            followed = await _model_under_way(access, model)
+            before = await last_outcome(access, followed)
+        await access.request("POST", f"/v1/{action}", api.ControlRequest(model=model))
+        if followed is not None:
+            # nobody else would carry it on
+            return await follow(access, session, followed, before, patient=_patient(access, session))
+    session.emit({"done": action})
+    session.say(_DONE[action])
+    return 0
+
+
+async def rollback(root: Path, model: str | None, version: str | None) -> int:
+    """Go back: at once to a version that is kept, otherwise by way of an offer.
+
+    Raises:
+        AskPerson: `decision-required`: the version has to be fetched, and nobody sits at a terminal.
+    """
+    session = current()
+    channel: Channel = "terminal" if can_ask(session) else "script"
+    async with agent_access.open_access(root) as access:
+        statuses = (await ask(access, api.Status, "GET", "/v1/status")).models
+        request = api.RollbackRequest(model=model, version=version, channel=channel)
+        result = await ask(access, api.RollbackResult, "POST", "/v1/rollback", request)
+        if result.started:
+            before = next((each.last_outcome for each in statuses if each.model == result.model), None)
+            return await follow(access, session, result.model, before, patient=_patient(access, session))
+        if result.offer is None:
+            raise AskPerson("nothing-to-roll-back", model=result.model)
+        if can_ask(session):
+            return await _decide(access, session, result.offer)
+        session.line(await _declare_shown(access, session, result.offer))
+        raise Reported(AskPerson("decision-required", digest=result.offer.digest), "offered")
+
+
+async def _check(access: AgentAccess, model: str | None, *, allow_stale: bool) -> tuple[api.CheckResult, ...]:
+    request = api.CheckRequest(model=model, allow_stale=allow_stale)
+    return await ask(access, tuple[api.CheckResult, ...], "POST", "/v1/check", request)
+
+
+async def _decide(access: AgentAccess, session: Session, view: api.OfferView) -> int:
+    session.line(await _declare_shown(access, session, view))
+    session.line()
+    try:
+        answer = await ask_answer(session)
+    except asyncio.CancelledError as stopped:
+        uncancel()
+        session.aside("")
+        raise Reported(AskPerson("cancelled-by-user", action="answer"), "offered") from stopped
+    if answer == "accept":
+        return await _carry_out(access, session, view, "terminal")
+    await access.request(
+        "POST", "/v1/decisions", api.DecisionRequest(offer_digest=view.digest, answer=answer, channel="terminal")
+    )
+    if answer == "later":
+        session.say("Nothing was changed; the offer stays open.")
+    elif answer == "skip":
+        session.say("Nothing was changed; version {version} is not offered again.", version=view.offer.to_version)
+    else:
+        session.say("Nothing was changed; the offer was declined.")
+    return 0
+
+
+async def _carry_out(access: AgentAccess, session: Session, view: api.OfferView, channel: Channel) -> int:
+    before = await last_outcome(access, view.offer.model)
+    request = api.DecisionRequest(offer_digest=view.digest, answer="accept", channel=channel)
+    await access.request("POST", "/v1/decisions", request)
+    return await follow(access, session, view.offer.model, before, patient=_patient(access, session))
+
+
+async def _declare_shown(access: AgentAccess, session: Session, view: api.OfferView) -> str:
+    """Render an offer and have it journalled that this text is shown."""
+    text = render_offer(view, session.language, title=view.title.get(session.language))
+    channel: Channel = "terminal" if sys.stdout.isatty() else "script"
+    request = api.ShownRequest(offer_digest=view.digest, language=session.language, text=text, channel=channel)
+    await access.request("POST", "/v1/shown", request)
+    return text
+
+
+def _tell_result(session: Session, result: api.CheckResult) -> None:
+    for error in result.refused:
+        told = render_error(error.code, error.params, session.language)
+        session.line(f"{told.what} {told.remedy} [{told.code}]")
+    if result.stale_since is not None:
+        since = units.moment(result.stale_since, session.language)
+        session.say("The repository's information has been out of date since {since}.", since=since)
+    if result.offer is None and result.up_to_date:
+        session.say("{model} is up to date.", model=result.model)
+    elif result.offer is None and not result.refused:
+        session.say("There is no version of {model} that this device could install.", model=result.model)
+
+
+async def _model_under_way(access: AgentAccess, model: str | None) -> str:
+    """The model whose update is meant.
+
+    Raises:
+        AskPerson: `no-update-in-progress`, `argument-invalid` (detail `several-models`).
+    """
+    status = await ask(access, api.Status, "GET", "/v1/status")
+    busy = [each.model for each in status.models if each.target_version is not None and model in {None, each.model}]
+    if not busy:
+        raise AskPerson("no-update-in-progress", model=model or ", ".join(each.model for each in status.models))
+    if len(busy) > 1:
+        raise AskPerson("argument-invalid", argument="--model", detail="several-models")
+    return busy[0]
+
+
+def _patient(access: AgentAccess, session: Session) -> bool:
+    """Whether to stay until something passes: only an agent that stays tries again, and only a person waits."""
+    return can_ask(session) and not access.embedded

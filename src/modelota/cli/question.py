@@ -1,0 +1,56 @@
+"""Asking the owner: four answers, and pressing enter is none of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from modelota.cli.keyboard import read_line
+from modelota.cli.session import Session
+from modelota.errors import AskPerson
+from modelota.spec.offer import Answer
+
+_ANSWERS: Final[Mapping[str, Answer]] = {
+    "a": "accept",
+    "accept": "accept",
+    "接受": "accept",
+    "同意": "accept",
+    "l": "later",
+    "later": "later",
+    "稍后": "later",
+    "s": "skip",
+    "skip": "skip",
+    "跳过": "skip",
+    "d": "decline",
+    "decline": "decline",
+    "拒绝": "decline",
+}
+_TRIES: Final = 10
+
+
+def can_ask(session: Session) -> bool:
+    """Whether a person sits at a terminal: both ends of the conversation have to be one."""
+    return not session.as_json and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | None]] = read_line) -> Answer:
+    """Ask until one of the four answers is given.
+
+    Args:
+        session: of this run.
+        read: shows a prompt and reads a line; None at the end of the input.
+
+    Raises:
+        AskPerson: `cancelled-by-user`: the input ended, or none of the answers was given ten times.
+    """
+    prompt = session.texts.say("[a] accept   [l] later   [s] skip this version   [d] decline: ")
+    for _ in range(_TRIES):
+        text = await read(prompt)
+        if text is None:
+            break
+        answer = _ANSWERS.get(text.lower())
+        if answer is not None:
+            return answer
+        session.say("Please type a, l, s or d. Enter alone decides nothing.")
+    raise AskPerson("cancelled-by-user", action="answer")

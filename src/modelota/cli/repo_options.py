@@ -1,0 +1,72 @@
+"""Options of publishing commands that are more than a word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, TypeVar, get_args
+
+import msgspec
+
+from modelota.errors import AskPerson
+from modelota.repository.workspace import Kem, SuiteName, Threshold, Thresholds
+
+_THRESHOLD: Final = re.compile(
+    r"(root|targets|snapshot|timestamp|releases|control)=([0-9]{1,2})/([0-9]{1,2})", re.ASCII
+)
+_DURATION: Final = re.compile(r"([0-9]{1,5})([hd])", re.ASCII)
+_HOUR_S: Final = 3600
+
+T = TypeVar("T")
+
+
+def thresholds_from(texts: Sequence[str]) -> Thresholds:
+    """Thresholds from `role=need/keys`.
+
+    Raises:
+        AskPerson: `argument-invalid`.
+    """
+    chosen: dict[str, Threshold] = {}
+    for text in texts:
+        match = _THRESHOLD.fullmatch(text)
+        if match is None or not 1 <= int(match[2]) <= int(match[3]) <= 32:
+            raise AskPerson("argument-invalid", argument=f"--threshold {text}", detail="not-a-threshold")
+        chosen[match[1]] = Threshold(need=int(match[2]), keys=int(match[3]))
+    return msgspec.structs.replace(Thresholds(), **chosen)
+
+
+def kem_named(text: str) -> Kem:
+    """The key encapsulation called `text`.
+
+    Raises:
+        AskPerson: `argument-invalid`.
+    """
+    return _one_of(text, get_args(Kem), "--kem")
+
+
+def suite_named(text: str) -> SuiteName:
+    """The sealing suite called `text`.
+
+    Raises:
+        AskPerson: `argument-invalid`.
+    """
+    return _one_of(text, get_args(SuiteName), "--suite")
+
+
+def seconds_from(text: str, option: str) -> float:
+    """A span of time such as `12h` or `7d`, in seconds.
+
+    Raises:
+        AskPerson: `argument-invalid`.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise AskPerson("argument-invalid", argument=f"{option} {text}", detail="not-a-duration")
+    return int(match[1]) * _HOUR_S * (24 if match[2] == "d" else 1)
+
+
+def _one_of(text: str, choices: tuple[T, ...], option: str) -> T:
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise AskPerson("argument-invalid", argument=f"{option} {text}", detail="not-a-choice")

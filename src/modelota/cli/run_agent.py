@@ -1,0 +1,48 @@
+"""The process of `modelota device run`: an interpreter of its own, because the supervisor lives in 30 MB.
+
+Started as `python -m modelota.cli.run_agent ROOT [--lang …] [--json]`; imports neither typer nor rich.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelota.cli.failure import tell_exception
+from modelota.cli.session import Session, begin, parse_everywhere
+
+if TYPE_CHECKING:
+    from modelota.agent.core import Core
+
+
+def command_line(root: Path, session: Session) -> list[str]:
+    """The command that runs the agent of `root` and speaks as `session` does."""
+    words = [sys.executable, "-m", __name__, str(root), "--lang", session.language]
+    return [*words, "--json"] if session.as_json else words
+
+
+def main() -> int:
+    """Run the agent until SIGTERM or SIGINT; returns the exit status."""
+    session, arguments, _ = parse_everywhere(sys.argv[1:], os.environ)
+    begin(session)
+    root = Path(arguments[0])
+
+    def ready(core: Core) -> None:
+        session.emit({"root": str(root), "socket": str(core.layout.agent_socket)})
+        session.say("The agent runs for {root}. Ctrl-C stops it.", root=root)
+
+    from modelota.agent.supervisor import supervise
+
+    try:
+        asyncio.run(supervise(root, ready=ready))
+    except Exception as exception:  # noqa: BLE001  the boundary: whatever comes out is told, with a code
+        return tell_exception(session, exception)
+    session.say("The agent stopped.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

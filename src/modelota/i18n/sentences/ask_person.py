@@ -1,0 +1,180 @@
+"""Errors that a person has to resolve: a decision, an input, a repair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from modelota.i18n.sentences.ask_device import ASK_DEVICE
+from modelota.i18n.sentences.sentence import Sentence
+from modelota.i18n.texts import mark
+
+_ASK_ENROLMENT = mark("Ask the publisher for a correct enrolment file.")
+
+ASK_PERSON: Final[Mapping[str, Sentence]] = {
+    # -- publishing -----------------------------------------------------------------------------------------------
+    "version-invalid": Sentence(
+        mark("“{text}” cannot be used as the version number."),
+        mark("Choose a number such as 1.1.1: three parts, each at least 1, and higher than the version before."),
+        {
+            "form": mark("A version has three whole numbers with dots between them, for example 1.1.2."),
+            "leading-zero": mark("No part may start with a zero: write 1.1.1, not 01.1.1."),
+            "too-large": mark("Each part may have at most nine digits."),
+            "not-positive": mark("Every part must be at least 1, so the first version of a model is 1.1.1."),
+            "restart": mark("When a higher part increases, the lower ones start again at 1: after 1.4.3 comes 2.1.1."),
+            "not-newer": mark("It must be higher than the version it follows."),
+        },
+    ),
+    "description-invalid": Sentence(
+        mark("The release description {path} has a mistake."),
+        mark("Correct what is named and run the command again."),
+    ),
+    "model-empty": Sentence(
+        mark("There is no model in {path}."),
+        mark("Name a model file, or a directory with at least one file in it that is not empty."),
+    ),
+    "model-changed": Sentence(
+        mark("{path} changed while it was being published."),
+        mark("Wait until nothing writes to it any more, then publish again."),
+    ),
+    "model-unreadable": Sentence(
+        mark("{path} could not be read as a model."),
+        mark("Check that the file is complete and that you may read it."),
+    ),
+    "repository-exists": Sentence(
+        mark("There is a repository at {path} already."),
+        mark("Publish to the existing one, or choose an empty place."),
+    ),
+    "not-a-repository": Sentence(
+        mark("{path} is not a repository that this publisher can work with."),
+        mark("Check the path, or create a repository with “modelota repo init”."),
+    ),
+    "version-exists": Sentence(
+        mark("Version {version} of {model} is published already, and a published version never changes."),
+        mark("Choose a higher version number."),
+    ),
+    "version-order": Sentence(
+        mark("Version {version} does not follow {newest}, the newest one published."),
+        mark("Choose a version number above the newest one."),
+    ),
+    "self-test-missing": Sentence(
+        mark("The variant {variant} has no self-test, so it could not prove itself on a device."),
+        mark("Add at least one self-test to the release description."),
+    ),
+    "interface-dropped": Sentence(
+        mark("The release drops the core interface “{interface}”, which version {predecessor} has."),
+        mark("Keep the interface: applications rely on it. Add it to the release description."),
+    ),
+    "core-test-dropped": Sentence(
+        mark("The release drops or changes the core self-test “{test}” of version {predecessor}."),
+        mark("Take the test over unchanged, so that the version before can be compared with."),
+    ),
+    "key-missing": Sentence(
+        mark("Signing as “{role}” takes {need} keys, but only {have} are at hand."),
+        mark("Bring the missing keys into the key directory, or ask the holders to sign as well."),
+    ),
+    "key-unlock-failed": Sentence(
+        mark("The key {key} could not be unlocked."),
+        mark("Check the passphrase and try again."),
+    ),
+    "passphrase-missing": Sentence(
+        mark("The passphrase for the key {key} is needed, and nobody can be asked for it here."),
+        mark("Give it through --passphrase-fd or the environment variable MODELOTA_PASSPHRASE."),
+    ),
+    "metadata-expires-soon": Sentence(
+        mark("The repository's “{role}” metadata expires at {expires_at}."),
+        mark("Run “modelota repo refresh” before then."),
+    ),
+    # -- enrolment and place ----------------------------------------------------------------------------------------
+    "enrolment-invalid": Sentence(mark("The enrolment file {path} has a mistake."), _ASK_ENROLMENT),
+    "already-enrolled": Sentence(
+        mark("{path} is set up as a device already."),
+        mark("Use it as it is, or choose another place with --root."),
+    ),
+    "not-enrolled": Sentence(
+        mark("{path} is not set up as a device yet."),
+        mark("Set it up with “modelota device init” and the enrolment file, or name another place with --root."),
+    ),
+    "config-invalid": Sentence(
+        mark("The settings file {path} has a mistake."),
+        mark("Correct it; docs/configuration.md lists all settings."),
+    ),
+    "root-not-private": Sentence(
+        mark("{path} holds keys, but other users may enter it (mode {mode})."),
+        mark("Run “chmod 700” on it, then try again."),
+    ),
+    "root-untrusted": Sentence(mark("The root of trust is not acceptable."), _ASK_ENROLMENT),
+    "permission-denied": Sentence(
+        mark("You may not read or write {path}."),
+        mark("Run the command as the user who owns it, or choose another place."),
+    ),
+    "keyring-unavailable": Sentence(
+        mark("The system's keyring could not be used."),
+        mark("Unlock the keyring and try again, or let modelota keep its keys in a private file."),
+    ),
+    "database-unreadable": Sentence(
+        mark("The agent's database {path} could not be read."),
+        mark("Check the disk. If the file is damaged, restore it, or move it away and set the device up again."),
+    ),
+    "database-newer": Sentence(
+        mark("The database {path} was written by a newer modelota (schema {found}; this one knows {known})."),
+        mark("Use the newer modelota again."),
+    ),
+    "clock-behind": Sentence(
+        mark("The device's clock says {device_time}, earlier than {floor}, which has certainly passed."),
+        mark("Set the device's clock, then try again."),
+    ),
+    # -- input ----------------------------------------------------------------------------------------------------
+    "not-authorised": Sentence(
+        mark("User number {uid} may not do this: {action}."),
+        mark("Ask the owner of the device."),
+    ),
+    "request-invalid": Sentence(
+        mark("The agent did not understand the request."),
+        mark("Check the request against docs/socket-api.md."),
+    ),
+    "request-too-large": Sentence(
+        mark("The request is larger than the limit of {limit_bytes}."),
+        mark("Send a smaller request."),
+    ),
+    "gateway-host-refused": Sentence(
+        mark("The gateway does not answer for the host name {host}: a web page may be trying to reach it."),
+        mark("Use 127.0.0.1 or localhost, or the Unix socket."),
+    ),
+    "gateway-origin-refused": Sentence(
+        mark("The gateway does not answer web pages (origin {origin})."),
+        mark("Reach it from an application on this device, not from a page in a browser."),
+    ),
+    "gateway-token-refused": Sentence(
+        mark("The gateway does not know this token."),
+        mark("Make one with “modelota device gateway token” and send it as a bearer token."),
+    ),
+    "route-unknown": Sentence(
+        mark("The agent has no service at {path}."),
+        mark("Check the address against docs/socket-api.md, and that both sides have the same version."),
+    ),
+    "argument-invalid": Sentence(
+        mark("The argument {argument} cannot be used."),
+        mark("Run the command with --help to see what it takes."),
+        {
+            "missing": mark("It is required."),
+            "missing-command": mark("One of its commands has to follow."),
+            "unknown-option": mark("There is no such option here."),
+            "unknown-command": mark("There is no such command."),
+            "not-a-number": mark("It must be a whole number."),
+            "out-of-range": mark("It is too small or too large."),
+            "not-a-choice": mark("It is not one of the values allowed here."),
+            "not-a-file": mark("There is no such file."),
+            "not-a-digest": mark("An offer's digest has 64 characters, 0-9 and a-f."),
+            "not-a-threshold": mark("Write role=need/keys, for example root=2/3."),
+            "not-a-duration": mark("Write a time span such as 12h or 7d."),
+            "needs-value": mark("A value has to follow it."),
+            "extra": mark("It is one argument too many."),
+            "several-models": mark("This device has several models; name one of them with --model."),
+            "no-tcp-port": mark("The gateway has no TCP port; set gateway.tcp_port in config.toml first."),
+            "not-unicode": mark("It is not valid UTF-8 text."),
+        },
+    ),
+    "cancelled-by-user": Sentence(mark("You stopped the command.")),
+    **ASK_DEVICE,
+}
