@@ -22,12 +22,10 @@ ALLOWED = {
 ALLOWED_CALLS = {
     ("storage/lock.py", "os.open"): "the lock on a root is taken before there is a Disk for it; it holds a process id",
     ("storage/lock.py", "os.ftruncate"): "the same file",
-    ("storage/assembly.py", "os.ftruncate"): "gives a file that the Disk opened, and then syncs, its final size",
+    ("storage/database.py", "os.open"): "a new database is made private before SQLite, which writes it, opens it",
     ("delivery/trust.py", "Path.mkdir"): "the TUF client's cache: disposable, and written by that library itself",
     ("delivery/trust.py", "Path.unlink"): "the same cache",
     ("delivery/trust.py", "shutil.rmtree"): "the same cache",
-    ("agent/worker_link.py", "Path.mkdir"): "the directory of the worker's log",
-    ("agent/worker_link.py", "Path.open for writing"): "the worker's log, which the worker writes as its output",
     ("runtime/engine.py", "Path.mkdir"): "the engine's work directory, which goes with the engine",
     ("runtime/engine.py", "Path.unlink"): "the engine's socket, once the engine has ended",
     ("runtime/enginelog.py", "os.ftruncate"): "the engine's log, cut at its limit; it may be lost",

@@ -157,6 +157,8 @@ async def control(
     if not await loop.post(events[action]()):
         if action == "cancel":
             raise AskPerson("cannot-cancel", phase=update.phase)
+        if action == "resume" and loop.state.update is not None and not loop.state.update.paused:
+            return core.model_status(loop)  # it goes on already
         raise AskPerson("not-now", action=action, phase=update.phase)
     return core.model_status(loop)
 

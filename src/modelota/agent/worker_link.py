@@ -118,7 +118,7 @@ class WorkerLink:
             await self._process.wait()
         log = self._disk.open_file(self._log, kind="log")
         try:
-            os.ftruncate(log, 0)
+            self._disk.truncate(log, 0, self._log)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelota.cli.options import Model, Root, device_root
+from modelota.cli.options import Model, Root, Wanted, device_root
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
 from modelota.i18n.texts import mark
@@ -64,11 +64,12 @@ def check(
         bool,
         typer.Option("--allow-stale", help=mark("Also use information that is out of date (a USB stick, say).")),
     ] = False,
+    version: Wanted = None,
 ) -> None:
     """Look for a new version."""
     from modelota.cli import device_decide
 
-    _run(device_decide.check(device_root(root), model, allow_stale=allow_stale))
+    _run(device_decide.check(device_root(root), model, allow_stale=allow_stale, version=version))
 
 
 @_command("update", mark("Look for a new version, ask, and bring the model up to date."))
@@ -83,6 +84,7 @@ def update(
         bool,
         typer.Option("--allow-stale", help=mark("Also use information that is out of date (a USB stick, say).")),
     ] = False,
+    version: Wanted = None,
 ) -> None:
     """Bring the model up to date."""
     from modelota.cli import device_decide
@@ -91,7 +93,7 @@ def update(
     if accept is not None:
         _run(device_decide.accept(place, accept))
     else:
-        _run(device_decide.update(place, model, allow_stale=allow_stale))
+        _run(device_decide.update(place, model, allow_stale=allow_stale, version=version))
 
 
 @_command("pause", mark("Pause the update under way; what was fetched is kept."))

@@ -33,11 +33,11 @@ _DONE: Final[dict[Action, str]] = {
 }
 
 
-async def check(root: Path, model: str | None, *, allow_stale: bool) -> None:
+async def check(root: Path, model: str | None, *, allow_stale: bool, version: str | None = None) -> None:
     """Look for new versions and show what each would mean, with the digest that a decision names."""
     session = current()
     async with agent_access.open_access(root) as access:
-        results = await _check(access, model, allow_stale=allow_stale)
+        results = await _check(access, model, allow_stale=allow_stale, version=version)
         texts = {}
         for result in results:
             if result.offer is not None:
@@ -54,17 +54,20 @@ async def check(root: Path, model: str | None, *, allow_stale: bool) -> None:
             )
 
 
-async def update(root: Path, model: str | None, *, allow_stale: bool) -> int:
-    """Look for a new version, show it, ask, and carry out the answer.
+async def update(root: Path, model: str | None, *, allow_stale: bool, version: str | None = None) -> int:
+    """Look for a new version, show it, ask, and carry out the answer; an update that was agreed to already goes on.
 
     Raises:
         AskPerson: `decision-required`: nobody sits at a terminal; `argument-invalid` (detail `several-models`).
     """
     session = current()
-    if not can_ask(session):
-        raise Reported(AskPerson("decision-required", digest=None), "unchanged")
     async with agent_access.open_access(root) as access:
-        results = await _check(access, model, allow_stale=allow_stale)
+        decided = await _under_way(access, model)
+        if decided is not None:
+            return await _go_on(access, session, decided)
+        if not can_ask(session):
+            raise Reported(AskPerson("decision-required", digest=None), "unchanged")
+        results = await _check(access, model, allow_stale=allow_stale, version=version)
         offers = [result.offer for result in results if result.offer is not None]
         for result in results:
             _tell_result(session, result)
@@ -87,6 +90,9 @@ async def accept(root: Path, digest: str) -> int:
         raise AskPerson("argument-invalid", argument=digest, detail="not-a-digest")
     async with agent_access.open_access(root) as access:
         view = await ask(access, api.OfferView, "GET", f"/v1/offers/{digest}")
+        decided = await _under_way(access, view.offer.model)
+        if decided is not None and view.answer == "accept" and decided.target_version == view.offer.to_version:
+            return await _go_on(access, session, decided)
         return await _carry_out(access, session, view, "terminal" if can_ask(session) else "script")
 
 
@@ -131,8 +137,10 @@ async def rollback(root: Path, model: str | None, version: str | None) -> int:
         raise Reported(AskPerson("decision-required", digest=result.offer.digest), "offered")
 
 
-async def _check(access: AgentAccess, model: str | None, *, allow_stale: bool) -> tuple[api.CheckResult, ...]:
-    request = api.CheckRequest(model=model, allow_stale=allow_stale)
+async def _check(
+    access: AgentAccess, model: str | None, *, allow_stale: bool, version: str | None
+) -> tuple[api.CheckResult, ...]:
+    request = api.CheckRequest(model=model, allow_stale=allow_stale, version=version)
     return await ask(access, tuple[api.CheckResult, ...], "POST", "/v1/check", request)
 
 
@@ -186,6 +194,21 @@ def _tell_result(session: Session, result: api.CheckResult) -> None:
         session.say("{model} is up to date.", model=result.model)
     elif result.offer is None and not result.refused:
         session.say("There is no version of {model} that this device could install.", model=result.model)
+
+
+async def _under_way(access: AgentAccess, model: str | None) -> api.ModelStatus | None:
+    """The model whose update was agreed to and has not ended, if there is one."""
+    status = await ask(access, api.Status, "GET", "/v1/status")
+    busy = (each for each in status.models if each.target_version is not None and model in {None, each.model})
+    return next(busy, None)
+
+
+async def _go_on(access: AgentAccess, session: Session, status: api.ModelStatus) -> int:
+    session.aside(
+        session.texts.say("The change to version {version} that you agreed to goes on.", version=status.target_version)
+    )
+    await access.request("POST", "/v1/resume", api.ControlRequest(model=status.model))
+    return await follow(access, session, status.model, status.last_outcome, patient=_patient(access, session))
 
 
 async def _model_under_way(access: AgentAccess, model: str | None) -> str:

@@ -20,6 +20,14 @@ Model = Annotated[
     str | None,
     typer.Option("--model", metavar="MODEL", help=mark("Which model; needed only where there are several.")),
 ]
+Wanted = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        metavar="VERSION",
+        help=mark("Ask for this version, also one that was skipped, left, or did not work here."),
+    ),
+]
 
 
 def device_root(explicit: Path | None) -> Path:

@@ -9,6 +9,7 @@ import typer
 
 from modelota.cli import repo_care, repo_check, repo_look
 from modelota.cli.passphrase import PassphraseFd, passphrases
+from modelota.cli.repo_options import TitleEn, TitleZh
 from modelota.cli.repo_report import PublishLines, publish_object, publish_rows
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
@@ -57,10 +58,12 @@ def init(
         ),
     ] = "aes-256-gcm",
     dev: Annotated[bool, typer.Option("--dev", help=mark("For trying out: keys are not encrypted."))] = False,
+    title_zh: TitleZh = None,
+    title_en: TitleEn = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Make a repository."""
-    from modelota.cli.repo_options import kem_named, suite_named, thresholds_from
+    from modelota.cli.repo_options import kem_named, suite_named, thresholds_from, title_from
     from modelota.repository import founding
 
     session = current()
@@ -76,6 +79,7 @@ def init(
         dev=dev,
         kem=kem_named(kem),
         suite=suite_named(suite),
+        title=title_from(title_zh, title_en),
     )
     session.emit(
         {

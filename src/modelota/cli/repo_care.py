@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from modelota.cli.passphrase import PassphraseFd, passphrases
-from modelota.cli.repo_options import kem_named, seconds_from
+from modelota.cli.repo_options import TitleEn, TitleZh, kem_named, seconds_from, title_from
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
 from modelota.cli.workspace import ModelName, Repo, open_workspace, repository_state
 from modelota.clock import SystemClock
-from modelota.i18n import Language
 from modelota.i18n.errors import render_error
 from modelota.i18n.texts import mark
 from modelota.spec.catalog import Control
@@ -157,30 +156,21 @@ def slow(
 @model.command("add", cls=Command, help=mark("Add a model to the repository."))
 def add_model(
     name: Annotated[str, typer.Argument(metavar="VENDOR/NAME", help=mark("The model's name."))],
-    title_zh: Annotated[
-        str | None, typer.Option("--title-zh", metavar="TEXT", help=mark("What people call it, in Chinese."))
-    ] = None,
-    title_en: Annotated[
-        str | None, typer.Option("--title-en", metavar="TEXT", help=mark("What people call it, in English."))
-    ] = None,
+    title_zh: TitleZh = None,
+    title_en: TitleEn = None,
     repo: Repo = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Add a model."""
     from modelota.repository.founding import add_model as add
 
-    title: dict[Language, str] = {}
-    if title_zh is not None:
-        title["zh-CN"] = title_zh
-    if title_en is not None:
-        title["en"] = title_en
     with repository_state():
         add(
             open_workspace(repo),
             name,
             clock=SystemClock(),
             passphrases=passphrases(passphrase_fd),
-            title=title,
+            title=title_from(title_zh, title_en),
         )
     session = current()
     session.emit({"model": name})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, TypeVar, get_args
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
+import typer
 
 from modelota.errors import AskPerson
+from modelota.i18n.texts import mark
 from modelota.repository.workspace import Kem, SuiteName, Threshold, Thresholds
 
 _THRESHOLD: Final = re.compile(
@@ -17,7 +19,19 @@ _THRESHOLD: Final = re.compile(
 _DURATION: Final = re.compile(r"([0-9]{1,5})([hd])", re.ASCII)
 _HOUR_S: Final = 3600
 
+TitleZh = Annotated[
+    str | None, typer.Option("--title-zh", metavar="TEXT", help=mark("What people call the model, in Chinese."))
+]
+TitleEn = Annotated[
+    str | None, typer.Option("--title-en", metavar="TEXT", help=mark("What people call the model, in English."))
+]
+
 T = TypeVar("T")
+
+
+def title_from(zh: str | None, en: str | None) -> dict[Literal["zh-CN", "en"], str]:
+    """What people call a model, by language."""
+    return {**({"zh-CN": zh} if zh else {}), **({"en": en} if en else {})}
 
 
 def thresholds_from(texts: Sequence[str]) -> Thresholds:

@@ -86,6 +86,7 @@ def init(
     dev: bool = False,
     kem: Kem = "x25519",
     suite: SuiteName = "aes-256-gcm",
+    title: Localised | None = None,
 ) -> InitReport:
     """Make a workspace at `path`, its keys, and an empty repository.
 
@@ -102,6 +103,7 @@ def init(
         dev: keys are not encrypted, for trying out.
         kem: of class keys and archive key.
         suite: packs are sealed with it.
+        title: what people call the only model, by language.
 
     Raises:
         AskPerson: `repository-exists` (the workspace, the repository, or `enroll.toml`), `argument-invalid`,
@@ -128,12 +130,14 @@ def init(
         archive=archive,
         expiry_days=expiry_days or (year if dev else ExpiryDays()),
         thresholds=thresholds or Thresholds(),
-        models=tuple(ModelConfig(name=model) for model in models),
+        models=tuple(ModelConfig(name=model, title=title or {}) for model in models),
         classes=tuple(ClassConfig(name=name, key=public) for name, (_, public) in class_keys.items()),
     )
     _check(config, "init")
     if not models:
         raise AskPerson("argument-invalid", argument="init", detail="at least one model")
+    if title and len(models) > 1:
+        raise AskPerson("argument-invalid", argument="title", detail="several-models")
     founder = _Founder(Workspace(path, config), None if dev else passphrases, clock)
     founder.make_directories()
     archive_path = founder.make_archive_key(archive_private, archive)

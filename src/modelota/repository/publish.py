@@ -236,7 +236,9 @@ class _Publication:
             agent_min_version=self._candidate.agent_min_version,
         )
         before = self._candidate.catalog
-        catalog = msgspec.structs.replace(before, releases=(*before.releases, entry))
+        configured = next((model.title for model in self._workspace.config.models if model.name == self._model), None)
+        releases = (*before.releases, entry)
+        catalog = msgspec.structs.replace(before, releases=releases, title=configured or before.title)
         catalog.check()
         return catalog
 

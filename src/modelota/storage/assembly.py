@@ -134,8 +134,7 @@ class Assembly:
             self._disk.make_directory(target.parent)
             descriptor = self._disk.open_file(target, kind="slot file")  # an empty file has no chunk that made it
             try:
-                with disk_errors(target):
-                    os.ftruncate(descriptor, file.size_bytes)
+                self._disk.truncate(descriptor, file.size_bytes, target)
                 self._disk.sync(descriptor, target)
             finally:
                 os.close(descriptor)

@@ -140,6 +140,11 @@ class Disk:
                 view = view[written:]
                 offset += written
 
+    def truncate(self, descriptor: int, size_bytes: int, path: Path) -> None:
+        """Give a file of ours its size."""
+        with disk_errors(path):
+            os.ftruncate(descriptor, size_bytes)
+
     def reserve(self, descriptor: int, offset: int, length_bytes: int, path: Path) -> None:
         """Have the file system set blocks aside for a range, so that a later write there can't find the disk full."""
         with disk_errors(path):
