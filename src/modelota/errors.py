@@ -130,6 +130,7 @@ CODES: Final[dict[str, str]] = {
     "pack-key-missing": "refuse-content",  # device_class, epoch
     "object-damaged": "refuse-content",  # object, frame: a sealed local object (kept version, backup) does not open
     "chunk-mismatch": "refuse-content",  # chunk, found
+    "delta-invalid": "refuse-content",  # detail: coded bytes that are no delta, or not one against this base
     "file-mismatch": "refuse-content",  # path, expected, found
     "decode-limit": "refuse-content",  # limit_bytes
     "server-ignores-ranges": "refuse-content",  # url
@@ -147,6 +148,7 @@ CODES: Final[dict[str, str]] = {
     "model-empty": "ask-person",  # path
     "model-changed": "ask-person",  # path
     "model-unreadable": "ask-person",  # path, detail
+    "model-file-hostile": "ask-person",  # path, detail, limit, found: its header holds more than a limit allows
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
     "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself

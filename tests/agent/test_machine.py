@@ -110,6 +110,34 @@ def test_passing_errors_pause_and_resume_where_they_were() -> None:
     assert effects == [s.Work(phase="fetching")]
 
 
+def test_a_pause_of_a_person_outlasts_every_timer() -> None:
+    """A person can pause an update that waits to be tried again, and no timer resumes what a person paused."""
+    state, _ = run(until("fetching"), failed("fetching", "network-unreachable", "try-later"))
+    state, effects = run(state, s.PauseAsked(authority="uid:0"))
+    assert effects == [s.StopWork()]
+    assert state.update is not None
+    assert (state.update.paused, state.update.waits_for) == (True, ("person",))
+    assert run(state, s.Resumed(authority="timer")) == (state, [])
+    assert run(state, s.PauseAsked(authority="uid:0")) == (state, [])
+    assert run(state, s.Resumed(authority="uid:0"))[1] == [s.Work(phase="fetching")]
+
+
+def test_a_full_disk_says_nothing_against_the_version() -> None:
+    """What a person has to mend on the device is no attempt of the version, and does not mark it as failed."""
+    state = until("testing")
+    for _ in range(ATTEMPTS_MAX * 2):
+        state, _ = run(state, failed("testing", "no-space", "ask-person"))
+        assert state.update is not None
+        assert state.update.paused
+        state, effects = run(state, s.Resumed(authority="timer"))
+        assert effects == [s.Work(phase="testing")]
+    for code in ("no-space", "disk-error"):
+        state, _ = run(until("activating"), failed("activating", code, "ask-person"))
+        assert (state.update, state.current, state.failed) == (None, OLD, ())
+    state, _ = run(until("activating"), failed("activating", "engine-crashed", "try-later"))
+    assert state.failed == ("1.1.2",)
+
+
 def test_bad_content_ends_the_update_without_blaming_the_version() -> None:
     """A tampered download ends the update; the version itself may be offered again."""
     state, _ = run(until("fetching"), failed("fetching", "pack-tampered", "refuse-content"))
@@ -245,6 +273,7 @@ EVENTS = st.one_of(
     st.just(s.PauseAsked(authority="")),
     st.just(s.Resumed(authority="")),
     st.just(s.CancelAsked(authority="")),
+    st.sampled_from(["1.1.1", "1.1.2"]).map(lambda version: s.Withdrawn(version=version, reason="wrong")),
     st.just(s.EngineCrashed(error=error("engine-crashed"))),
     st.just(s.WatchEnded()),
     st.just(s.Restarted()),

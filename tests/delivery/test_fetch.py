@@ -199,11 +199,11 @@ async def test_connections_are_bounded(world: World, connections: int) -> None:
     store = open_store(world.server.url)
     read_into = store.aread_into
 
-    async def counted(received: bytearray, path: str, offset: int, length_bytes: int) -> None:
+    async def counted(received: bytearray, path: str, offset: int, length_bytes: int, *told: object) -> None:
         nonlocal active, most
         active += 1
         most = max(most, active)
-        await read_into(received, path, offset, length_bytes)
+        await read_into(received, path, offset, length_bytes, *told)  # type: ignore[arg-type]
         active -= 1
 
     store.aread_into = counted  # type: ignore[method-assign]  # watched from outside

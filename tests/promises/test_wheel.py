@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = {"numpy", "gguf", "xllamacpp", "psutil"}  # what an extra or a development tool would bring
+EXTRAS = {"gguf", "xllamacpp", "psutil"}  # what an extra or a development tool would bring
 
 
 def run(command: list[str], cwd: Path) -> str:

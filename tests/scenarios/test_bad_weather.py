@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from modelota.agent.worker_link import Job
 from modelota.errors import ModelotaError
 from modelota.repository.control import control
 from modelota.spec.api import CheckRequest
+from modelota.spec.limits import MIB
 from modelota.testing.clock import ManualClock
 from modelota.testing.device import DeviceGoneError, DeviceUnderTest
-from modelota.testing.network import IgnoreRange, InstrumentedServer, LieAboutSize, Stall, Status
-from tests.scenarios.conftest import Publisher
+from modelota.testing.network import IgnoreRange, InstrumentedServer, LieAboutSize, Slow, Stall, Status
+from tests.scenarios.conftest import Publisher, heavy_model
 from tests.scenarios.test_power_loss import wait_until
 
 Installed = tuple[Publisher, DeviceUnderTest]
@@ -97,6 +99,51 @@ def test_a_withdrawal_learnt_on_the_way_stops_the_update(installed: Installed) -
     versions = {view["version"]: view["state"] for view in device.ask("GET", "/v1/versions")["versions"]}
     assert versions["1.1.2"] == "withdrawn"
     assert device.ask("POST", "/v1/check", {})[0]["refused"][0]["code"] == "release-withdrawn"
+
+
+def test_a_withdrawal_during_the_download_stops_it(publisher: Publisher) -> None:
+    """A check during a long download does not wait for it, and a withdrawal that it learns ends the update."""
+    publisher.publish("1.1.1", heavy_model(16), kind="feature")
+    with InstrumentedServer(publisher.public) as server:
+        server.script("packs/*", Slow(bytes_per_s=MIB))
+        device = served_device(publisher, server)
+        with device.running():
+            device.decide(device.check()["digest"])
+            wait_until(lambda: server.sent_bytes("packs/*") > 0)
+            withdraw(publisher, "1.1.1")
+            device.ask("POST", "/v1/check", {})
+            outcome = device.settle()["last_outcome"]
+        assert (outcome["result"], outcome["error"]["code"]) == ("failed", "release-withdrawn")
+
+
+def test_a_check_does_not_lift_the_ceiling(publisher: Publisher) -> None:
+    """Bytes received under an accepted offer stay counted whatever checks happen; an acceptance starts anew."""
+    publisher.publish("1.1.1", heavy_model(8), kind="feature")
+    with InstrumentedServer(publisher.public) as server:
+        server.script("packs/*", Slow(bytes_per_s=4 * MIB))
+        device = served_device(publisher, server)
+        with device.running():
+            digest = device.check()["digest"]
+            device.decide(digest)
+            wait_until(lambda: server.sent_bytes("packs/*") > 5 * MIB)
+            device.ask("POST", "/v1/pause", {})
+            spent = spent_bytes(device, digest)
+            assert spent > 0
+            device.check()
+            assert spent_bytes(device, digest) == spent
+            device.ask("POST", "/v1/cancel", {})
+            device.settle()
+            device.decide(device.check()["digest"])
+            assert spent_bytes(device, digest) < spent
+
+
+def spent_bytes(device: DeviceUnderTest, digest: str) -> int:
+    """What the device counted against the ceiling of an offer."""
+    db = sqlite3.connect(f"file:{device.layout.database}?mode=ro", uri=True)
+    try:
+        return int(db.execute("SELECT spent_bytes FROM offers WHERE digest = ?", (digest,)).fetchone()[0])
+    finally:
+        db.close()
 
 
 def withdraw(publisher: Publisher, version: str) -> None:

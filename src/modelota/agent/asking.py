@@ -12,7 +12,16 @@ import msgspec
 
 from modelota.agent.core import Core
 from modelota.agent.model_loop import ModelLoop
-from modelota.agent.states import Answered, CancelAsked, Offered, OfferGone, PauseAsked, Resumed, RollbackAsked
+from modelota.agent.states import (
+    Answered,
+    CancelAsked,
+    Offered,
+    OfferGone,
+    PauseAsked,
+    Resumed,
+    RollbackAsked,
+    Withdrawn,
+)
 from modelota.clock import iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, error_from
 from modelota.runtime.gateway import new_token
@@ -43,12 +52,15 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
     if request.allow_stale:
         core.journal.note(loop.model, "stale-allowed", {"authority": authority})
     try:
-        found = msgspec.json.decode(await core.worker.run("check", arguments), type=dict[str, Any])
+        async with core.refreshing:
+            found = msgspec.json.decode(await core.foreground.run("check", arguments), type=dict[str, Any])
     except ModelotaError as error:
         core.journal.note(loop.model, "check-failed", {"code": error.code, "params": plain(error.params)})
         raise
     digest, stale_since = found["offer_digest"], found["stale_since"]
     core.journal.note(loop.model, "checked", {"offer_digest": digest, "stale_since": stale_since})
+    for version, reason in found["withdrawn"].items():
+        await loop.post(Withdrawn(version=version, reason=reason))
     view = core.journal.offer(digest) if digest else None
     if view is not None:
         target = SlotId(view.offer.to_version, view.offer.to_variant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,7 +17,7 @@ from modelota.clock import Clock, SystemClock
 from modelota.errors import AskPerson
 from modelota.runtime.gateway import Gateway
 from modelota.spec import api
-from modelota.storage.durable import Disk
+from modelota.storage.durable import Disk, check_ours, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.lock import RootLock
 
@@ -49,7 +50,11 @@ class Core:
         self._lock = lock
         self._unattended = unattended
         self.disk = disk
-        self.worker = WorkerLink(layout.root, layout.log / "worker.log", disk)
+        # Checks do not wait for a download, and self-tests measure at the priority the engine will have in use; the
+        # heavy steps yield to whatever else the device does. Only one process at a time refreshes what is trusted.
+        self.background = WorkerLink(layout.root, layout.log / "background.log", disk, yielding=True)
+        self.foreground = WorkerLink(layout.root, layout.log / "foreground.log", disk)
+        self.refreshing = asyncio.Lock()
         self.gateway = Gateway(self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens())
         self.gateway_port: int | None = None
         self._gateway_open = False
@@ -61,7 +66,9 @@ class Core:
                 config,
                 journal,
                 self.hub,
-                self.worker,
+                self.background,
+                self.foreground,
+                self.refreshing,
                 self.gateway.upstreams,
                 clock,
                 unattended=unattended,
@@ -84,9 +91,11 @@ class Core:
             TryLater: `device-busy` with the process id of the owner.
         """
         clock = clock or SystemClock()
-        layout = Layout(root)
-        if not layout.database.exists():
-            raise AskPerson("not-enrolled", path=str(root))
+        layout = Layout.at(root)
+        root = layout.root
+        with disk_errors(root):
+            if not layout.database.exists():
+                raise AskPerson("not-enrolled", path=str(root))
         lock = RootLock(layout.lock)
         try:
             journal = open_journal(layout, clock)
@@ -98,6 +107,8 @@ class Core:
             config = read_config(layout.config)
             disk = Disk((root, layout.runtime_directory), journal.ledger)
             disk.make_directory(layout.runtime_directory)
+            check_ours(layout.runtime_directory, root)
+            disk.make_directory(layout.engine_sockets)
             disk.make_directory(layout.log)
             agent = cls(layout, lock, journal, membership, config, disk, clock, unattended=unattended)
             for loop in agent.models.values():
@@ -127,7 +138,8 @@ class Core:
         await self.gateway.close()
         for loop in self.models.values():
             await loop.aclose()
-        await self.worker.aclose()
+        await self.background.aclose()
+        await self.foreground.aclose()
         self.journal.close()
         self._lock.release()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 from modelota.agent.config import Config
 from modelota.errors import AskPerson
@@ -11,17 +10,16 @@ from modelota.runtime.protocol import EngineFile, EngineSpec
 from modelota.spec.slot import SlotDescription
 from modelota.storage.layout import Layout
 
-Purpose = Literal["serve", "serve-again", "test", "compare"]
 
-
-def engine_spec(layout: Layout, config: Config, slot: SlotDescription, *, purpose: Purpose) -> EngineSpec:
+def engine_spec(layout: Layout, config: Config, slot: SlotDescription, *, purpose: str) -> EngineSpec:
     """What to start an engine of `slot` from.
 
     Args:
         layout: of the device root.
         config: the integrator's settings (command profiles).
         slot: an installed slot.
-        purpose: engines of one slot for different purposes have their own sockets and logs.
+        purpose: `serve`, `test`, `compare`, …: engines of one slot for different purposes have their own sockets and
+            logs, so that they can run beside each other.
 
     Raises:
         AskPerson: `runtime-missing`: the slot needs a command profile that this device does not have.
@@ -46,7 +44,7 @@ def engine_spec(layout: Layout, config: Config, slot: SlotDescription, *, purpos
         entry=str(files / slot.runtime.entry),
         adapters=tuple(str(files / adapter) for adapter in slot.runtime.adapters),
         context_tokens=slot.runtime.context_tokens,
-        socket_path=str(layout.runtime_directory / f"{name}.sock"),
+        socket_path=str(layout.engine_sockets / f"{name}.sock"),
         log_path=str(directory / "log" / f"{purpose}.log"),
         work_dir=str(directory / "cache" / purpose),
         profile_argv=profile,

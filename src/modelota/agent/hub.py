@@ -49,8 +49,13 @@ class Hub:
         grown.set()
 
     def listen(self, after: int | None) -> AsyncIterator[Event]:
-        """Events with an id above `after`, then new ones as they come; None starts with the next after this call."""
-        return self._stream(self._last if after is None else after)
+        """Events with an id above `after`, then new ones as they come; None starts with the next after this call.
+
+        An id above all that were given is from before the clock was set back: everything kept is newer.
+        """
+        if after is None:
+            return self._stream(self._last)
+        return self._stream(after if after <= self._last else 0)
 
     async def _stream(self, seen: int) -> AsyncIterator[Event]:
         while True:

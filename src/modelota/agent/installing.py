@@ -119,15 +119,13 @@ class Installer:
                     staging,
                     connections=self._config.fetch.connections,
                     ceiling_bytes=max(0, self._offer.ceiling_bytes - spent),
-                    on_progress=progress.received,
+                    on_progress=_ignore,
+                    on_received=progress.received,
                     proceed=_go_on,
                 )
             finally:
                 staging.flush()
                 progress.settle()
-            repeated_bytes = fetched.received_bytes - progress.counted
-            if repeated_bytes > 0:  # bytes of frames that had to be asked for twice count towards the ceiling too
-                self._journal.spend(self._digest, repeated_bytes)
             self._measure("fetching", fetched.received_bytes, started)
             return {"received_bytes": fetched.received_bytes, "requests": fetched.requests, "resumed_bytes": have}
         finally:
@@ -228,11 +226,9 @@ class _Progress:
         self._total = total
         self._spend = spend
         self._unsettled = 0
-        self.counted = 0
 
     def received(self, count: int) -> None:
         self._done += count
-        self.counted += count
         self._unsettled += count
         self._report(min(self._done, self._total), self._total)
         if self._unsettled >= 4 * 1024 * 1024:
@@ -242,6 +238,10 @@ class _Progress:
         if self._spend is not None and self._unsettled:
             self._spend(self._unsettled)
         self._unsettled = 0
+
+
+def _ignore(_: int) -> None:
+    """Bytes are counted as they arrive."""
 
 
 async def _go_on() -> None:

@@ -146,7 +146,7 @@ class Journal:
             db.execute(
                 "INSERT INTO offers (digest, model, offer, plan, made_at, estimate_s, estimate_is_guess) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET "
-                "estimate_s = excluded.estimate_s, estimate_is_guess = excluded.estimate_is_guess, spent_bytes = 0",
+                "estimate_s = excluded.estimate_s, estimate_is_guess = excluded.estimate_is_guess",
                 (
                     digest,
                     offer.model,
@@ -221,6 +221,8 @@ class Journal:
                 "INSERT INTO decisions (offer_digest, answer, authority, channel, at) VALUES (?, ?, ?, ?, ?)",
                 (decision.offer_digest, decision.answer, decision.authority, decision.channel, decision.at),
             )
+            if decision.answer == "accept":  # the ceiling holds for each acceptance; nothing else lifts it
+                db.execute("UPDATE offers SET spent_bytes = 0 WHERE digest = ?", (decision.offer_digest,))
 
     # -- slots -------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ from modelota.agent.states import (
     Withdrawn,
     Work,
 )
+from modelota.errors import CODES
 from modelota.spec.api import ErrorBody, Outcome, Phase
 from modelota.spec.slot import SlotId
 
@@ -66,6 +67,7 @@ _NEXT: Final[dict[Phase, Phase]] = {
 }
 _CANCELLABLE: Final = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting")
 _COUNTED: Final = ("testing", "activating")
+_PERSON: Final = ("person",)  # what an update waits for that a person paused
 
 
 def step(state: State, event: MachineEvent, now: str) -> Step:
@@ -173,17 +175,19 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
             if phase == "deploying" and update.target not in state.slots:
                 state = msgspec.structs.replace(state, slots=(*state.slots, update.target))
             return _enter(state, update, _NEXT[phase], now)
-        case Failed(phase=phase) if phase == update.phase:
+        case Failed(phase=phase) if phase == update.phase and not update.paused:
             return _failed(state, update, event, now)
-        case ContentMissing() if update.phase in {"verifying", "deploying"}:
+        case ContentMissing() if update.phase in {"verifying", "deploying"} and not update.paused:
             return _enter(state, update, "fetching", now)
         case GatesClosed() if update.phase == "waiting":
             return _with(state, msgspec.structs.replace(update, waits_for=event.waits_for))
-        case PauseAsked() if update.phase in _CANCELLABLE and not update.paused:
-            paused = msgspec.structs.replace(
-                update, paused=True, waits_for=("person",), error=None, attempts=_uncounted(update)
-            )
+        case PauseAsked() if update.phase in _CANCELLABLE and update.waits_for != _PERSON:
+            # also of an update that waits to be tried again: a person's pause outlasts every timer
+            attempts = update.attempts if update.paused else _uncounted(update)
+            paused = msgspec.structs.replace(update, paused=True, waits_for=_PERSON, error=None, attempts=attempts)
             return _with(state, paused, StopWork())
+        case Resumed(authority="timer") if update.waits_for == _PERSON:
+            return _same(state)
         case Resumed() if update.phase in _CANCELLABLE and (update.paused or update.phase == "waiting"):
             return _enter(state, update, update.phase, now)
         case CancelAsked() if update.phase in _CANCELLABLE:
@@ -203,11 +207,17 @@ def _failed(state: State, update: Update, event: Failed, now: str) -> Step:
     inconclusive = event.error.code == "self-test-inconclusive"
     if event.branch in {"try-later", "ask-person"} and event.error.code not in _ENDS:
         waits_for = ("self-test",) if inconclusive else (event.error.code,)
-        # an inconclusive measurement is repeated later; it is not an attempt that went wrong (design decision 8)
-        attempts = _uncounted(update) if inconclusive else update.attempts
+        # an inconclusive measurement is repeated later; it is not an attempt that went wrong (design decision 8),
+        # and neither is a full disk
+        attempts = _uncounted(update) if inconclusive or _is_of_the_device(event.error) else update.attempts
         paused = msgspec.structs.replace(update, paused=True, waits_for=waits_for, error=event.error, attempts=attempts)
         return _with(state, paused)
     return _end(state, "failed", event.error, now)
+
+
+def _is_of_the_device(error: ErrorBody) -> bool:
+    """Whether the trouble is the device's, such as a full disk, and says nothing about the version."""
+    return CODES.get(error.code) == "ask-person" or error.code in {"disk-error", "device-busy"}
 
 
 def _uncounted(update: Update) -> int:
@@ -234,6 +244,8 @@ def _end(
     update = state.update
     assert update is not None
     judged = result == "failed" and update.phase in {"testing", "activating", "rolling-back"}
+    if update.phase != "rolling-back" and error is not None and _is_of_the_device(error):
+        judged = False  # what this device lacked says nothing against the version
     failed = _added(state.failed, update.target.version) if judged else state.failed
     keep = _kept(state)
     outcome = Outcome(
@@ -338,7 +350,7 @@ def _restarted(state: State, now: str) -> Step:
     update = state.update
     if update is None:
         return state, (Clean(keep=_kept(state)),)
-    if update.paused and update.waits_for == ("person",):
+    if update.paused and update.waits_for == _PERSON:
         return _same(state)
     if update.paused or update.phase in _COUNTED:
         return _enter(state, update, update.phase, now)

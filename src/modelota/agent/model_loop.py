@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 from datetime import timedelta
 from typing import Any, Final
@@ -56,7 +57,9 @@ class ModelLoop:
         config: the integrator's settings.
         journal: where events are committed.
         hub: where they are told.
-        worker: carries out the heavy steps.
+        background: carries out the heavy steps.
+        foreground: carries out the self-tests.
+        refreshing: held while metadata is refreshed.
         upstreams: the gateway's table.
         clock: the time.
         unattended: a supervisor is there: what a passing error stopped is tried again later by itself.
@@ -69,7 +72,9 @@ class ModelLoop:
         config: Config,
         journal: Journal,
         hub: Hub,
-        worker: WorkerLink,
+        background: WorkerLink,
+        foreground: WorkerLink,
+        refreshing: asyncio.Lock,
         upstreams: Upstreams,
         clock: Clock,
         *,
@@ -81,7 +86,9 @@ class ModelLoop:
         self._config = config
         self._journal = journal
         self._hub = hub
-        self._worker = worker
+        self._background = background
+        self._foreground = foreground
+        self._refreshing = refreshing
         self._clock = clock
         self._unattended = unattended
         self._disk = Disk((layout.root, layout.runtime_directory), journal.ledger)
@@ -89,6 +96,8 @@ class ModelLoop:
         self._lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.Task[None]] = {}
+        self._deciding: set[asyncio.Task[bool]] = set()
+        self._closing = False
         self.state = State()
         self.progress: Progress | None = None
         self.serving = Serving(
@@ -111,16 +120,23 @@ class ModelLoop:
     async def go_on(self) -> None:
         """Go on with what was under way when the agent ended."""
         self._disk.make_directory(self._layout.directory)
-        await self.post(Restarted())
+        try:
+            await self.post(Restarted())
+        except ModelotaError as error:  # a full disk must not keep the version in use from being served
+            self._notice(error)
+            self._after("retry", self._config.fetch.retry_after_s, Restarted())
         if self.state.watch is not None:
             self._watch()
 
     async def aclose(self) -> None:
         """Stop work and engine. What is under way goes on at the next start."""
+        self._closing = True
         for task in (*self._timers.values(), self._work):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        # what is being decided or removed at this moment comes to its end while the root is still ours
+        await asyncio.gather(*self._deciding, return_exceptions=True)
         await self.serving.aclose()
 
     def current_slot(self) -> SlotDescription | None:
@@ -135,6 +151,13 @@ class ModelLoop:
         Raises:
             ModelotaError: the journal can't be written; then nothing was decided.
         """
+        # Shielded: a caller that leaves (a client that hangs up) must not cut what follows from its decision in two.
+        task = asyncio.create_task(self._decide(event))
+        self._deciding.add(task)
+        task.add_done_callback(self._deciding.discard)
+        return await asyncio.shield(task)
+
+    async def _decide(self, event: MachineEvent) -> bool:
         async with self._lock:
             state, effects = step(self.state, event, iso(self._clock.now()))
             if state == self.state and not effects:
@@ -175,12 +198,14 @@ class ModelLoop:
         watch = self.state.watch
         if watch is not None:
             left = from_iso(watch.until) - self._clock.now()
-            self._after("watch", max(0.0, left.total_seconds()), WatchEnded())
+            # a clock that was set back must not make the window longer than the settings do
+            left_s = min(max(0.0, left.total_seconds()), self._config.watch.window_s)
+            self._after("watch", left_s, WatchEnded())
 
     def _after(self, name: str, seconds: float, event: MachineEvent) -> None:
         async def wait() -> None:
             await self._clock.sleep(seconds)
-            await self.post(event)
+            await self._post_until_written(event)
 
         known = self._timers.get(name)
         if known is not None and known is not asyncio.current_task():
@@ -192,7 +217,8 @@ class ModelLoop:
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
             case Work(phase=phase):
-                self._work = asyncio.create_task(self._do(phase))
+                if not self._closing:
+                    self._work = asyncio.create_task(self._do(phase))
             case StopWork():
                 if self._work is not None and self._work is not asyncio.current_task():
                     self._work.cancel()
@@ -214,11 +240,28 @@ class ModelLoop:
             traceback.print_exc()
             bug = OurBug("unexpected", kind=type(error).__name__, detail=str(error)[:300])
             event = Failed(phase=phase, error=_body(bug), branch=bug.branch)
+        await self._post_until_written(event)
+
+    async def _post_until_written(self, event: MachineEvent) -> None:
+        """Post `event`; when the journal can't be written (a full disk), nothing was decided: keep trying."""
+        while True:
+            try:
+                await self.post(event)
+            except ModelotaError as error:
+                self._notice(error)
+                await self._clock.sleep(self._config.fetch.retry_after_s)
+            else:
+                return
+
+    def _notice(self, error: ModelotaError) -> None:
+        self._hub.publish("notice", self.model, {"error": msgspec.to_builtins(_body(error))})
+
+    def _note(self, event: str, error: ErrorBody) -> None:
+        """Note an error in the journal, if it can be written."""
         try:
-            await self.post(event)
-        except ModelotaError as error:
-            # The journal can't be written, so nothing was decided: keep serving; the next start takes it up again.
-            self._hub.publish("notice", self.model, {"error": msgspec.to_builtins(_body(error))})
+            self._journal.note(self.model, event, {"code": error.code, "params": error.params})
+        except ModelotaError as unwritten:
+            self._notice(unwritten)
 
     async def _step(self, phase: Phase, update: Update) -> MachineEvent:
         if phase in _WORKER_PHASES:
@@ -249,29 +292,36 @@ class ModelLoop:
             self.progress = Progress(step=phase, done=reached, total=total, rate_per_s=rate, left_s=left)
             self._hub.publish("progress", self.model, msgspec.to_builtins(self.progress))
 
-        facts = msgspec.json.decode(await self._worker.run(phase, arguments, progressed), type=dict[str, Any])
+        worker = self._foreground if phase == "testing" else self._background
+        async with self._refreshing if phase == "rechecking" else contextlib.nullcontext():
+            result = await worker.run(phase, arguments, progressed)
+        facts = msgspec.json.decode(result, type=dict[str, Any])
         if facts.get("missing"):
             return ContentMissing(frames=int(facts["missing"]))
         return Done(phase=phase, facts=facts)
 
     async def _activate(self, update: Update) -> MachineEvent:
         """Start the target's engine, then move the commit point, then send requests there."""
+        until = self._clock.now() + timedelta(seconds=self._config.watch.window_s)
         engine = await self.serving.start(self._description(update.target))
         try:
             self._slots.switch(update.target)
+            self._journal.activated(self.model, update.target)
         except BaseException:
-            await engine.stop()
+            await self.serving.abandon(engine)
             raise
-        self._journal.activated(self.model, update.target)
         self.serving.adopt(engine)
-        until = self._clock.now() + timedelta(seconds=self._config.watch.window_s)
         return Activated(at=iso(self._clock.now()), watch_until=iso(until))
 
     async def _go_back(self, update: Update) -> MachineEvent:
         """Make the version before current again; the commit point first, because the engine in use is not good."""
         assert update.before is not None
         engine = await self.serving.start(self._description(update.before))
-        self._slots.switch(update.before)
+        try:
+            self._slots.switch(update.before)
+        except BaseException:
+            await self.serving.abandon(engine)
+            raise
         self.serving.adopt(engine)
         return Returned(at=iso(self._clock.now()))
 
@@ -295,7 +345,7 @@ class ModelLoop:
             self._journal.forget_slots(self.model, keep)
         except ModelotaError as error:
             # what could not be removed now is tried again at the next start; the version in use does not depend on it
-            self._journal.note(self.model, "clean-failed", {"code": error.code, "params": plain(error.params)})
+            self._note("clean-failed", _body(error))
         if self.state.watch is not None:
             self._watch()
 
@@ -310,8 +360,11 @@ class ModelLoop:
         )
 
     async def _engine_crashed(self, error: ErrorBody) -> None:
-        self._journal.note(self.model, "engine-crashed", {"code": error.code, "params": error.params})
-        await self.post(EngineCrashed(error=error))
+        self._note("engine-crashed", error)
+        try:
+            await self.post(EngineCrashed(error=error))
+        except ModelotaError as unwritten:  # not counted; the engine is started again all the same
+            self._notice(unwritten)
 
 
 def _body(error: ModelotaError) -> ErrorBody:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 from typing import Final, Literal
 
 from modelota.agent.config import Config
@@ -16,6 +17,7 @@ from modelota.agent.engines import engine_spec
 from modelota.clock import Clock
 from modelota.errors import AskPerson, ModelotaError, TryLater
 from modelota.runtime.engine import Engine, start_engine
+from modelota.runtime.http_client import request
 from modelota.runtime.messages import plain
 from modelota.runtime.protocol import EngineSpec
 from modelota.runtime.upstreams import Upstream, Upstreams
@@ -24,6 +26,7 @@ from modelota.spec.slot import SlotDescription
 from modelota.storage.layout import Layout
 
 DRAIN_LIMIT_S: Final = 60.0
+HEALTH_TIMEOUT_S: Final = 5.0
 RESTART_FIRST_S: Final = 1.0
 RESTART_MAX_S: Final = 60.0
 
@@ -65,6 +68,7 @@ class Serving:
         self._changed = changed
         self._crashed = crashed
         self._engine: Engine | None = None
+        self._sockets: dict[str, Engine | None] = {}  # of every engine that runs or, None, is being started
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Lock = asyncio.Lock()
         self._restart_after_s = RESTART_FIRST_S
@@ -92,14 +96,34 @@ class Serving:
             TryLater: `engine-start-failed`, `engine-crashed`, `engine-timeout`.
         """
         async with self._starting:
-            if self._engine is not None and not self._engine.exited:
-                return self._engine
-            slot = self._current()
-            if slot is None:
-                raise AskPerson("no-model-installed", model=self._model)
-            engine = await self.start(slot)
-            self.adopt(engine)
-            return engine
+            while True:
+                before = self._engine
+                if before is not None and not before.exited and await self._reachable(before):
+                    return before
+                slot = self._current()
+                if slot is None:
+                    raise AskPerson("no-model-installed", model=self._model)
+                engine = await self.start(slot)
+                if self._engine is before and self._current() == slot:
+                    self.adopt(engine)
+                    return engine
+                await self.abandon(engine)  # another version was activated while this one started
+
+    async def _reachable(self, engine: Engine) -> bool:
+        """Whether requests reach an engine that runs; one that the gateway lost is asked, and ended if it is silent."""
+        if self._upstreams.current(self._model) is not None:
+            return True
+        with suppress(TryLater):
+            answer = await request(engine.socket_path, "GET", "/health", timeout_s=HEALTH_TIMEOUT_S)
+            if answer.status == 200 and engine is self._engine:
+                self._upstreams.switch(self._model, engine)
+                return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):  # one that is just ending is told as a crash by `_follow`
+                await engine.wait()
+        if not engine.exited:
+            await engine.stop()
+        return False
 
     async def start(self, slot: SlotDescription) -> Engine:
         """Start an engine of `slot` beside whatever runs; it gets no requests before `adopt`.
@@ -110,34 +134,51 @@ class Serving:
             AskPerson: `runtime-missing`.
         """
         self._set("starting")
+        spec = self._spec(slot)
+        self._sockets[spec.socket_path] = None
         try:
-            engine = await start_engine(
-                self._spec(slot),
-                clock=self._clock,
-                timeout_s=self._config.engines.start_timeout_s,
-            )
+            engine = await start_engine(spec, clock=self._clock, timeout_s=self._config.engines.start_timeout_s)
+        except asyncio.CancelledError:
+            self._set("running" if self._runs else "stopped")
+            raise
         except ModelotaError as error:
-            running = self._engine is not None and not self._engine.exited
-            self._set("running" if running else "failed", ErrorBody(code=error.code, params=plain(error.params)))
+            state: EngineState = "running" if self._runs else "failed"
+            self._set(state, ErrorBody(code=error.code, params=plain(error.params)))
             raise
         except OSError as error:  # an armed fail point, or no process to be had
-            self._set("failed")
+            self._set("running" if self._runs else "failed")
             detail = error.strerror or type(error).__name__
             raise TryLater("engine-start-failed", slot=slot.slot.name, detail=detail) from error
+        finally:
+            del self._sockets[spec.socket_path]
+        self._sockets[spec.socket_path] = engine
         return engine
 
+    async def abandon(self, engine: Engine) -> None:
+        """Stop an engine that was started and is not going to be adopted."""
+        await engine.stop()
+        self._set("running" if self._runs else "stopped")
+
+    @property
+    def _runs(self) -> bool:
+        return self._engine is not None and not self._engine.exited
+
     def _spec(self, slot: SlotDescription) -> EngineSpec:
-        """What to start; the same slot beside itself needs another socket."""
-        spec = engine_spec(self._layout, self._config, slot, purpose="serve")
-        if self._engine is not None and not self._engine.exited and self._engine.spec.socket_path == spec.socket_path:
-            return engine_spec(self._layout, self._config, slot, purpose="serve-again")
-        return spec
+        """What to start. An engine that still answers its last requests keeps its socket: each start has its own."""
+        self._sockets = {path: engine for path, engine in self._sockets.items() if engine is None or not engine.exited}
+        for number in count(1):
+            purpose = "serve" if number == 1 else f"serve-{number}"
+            spec = engine_spec(self._layout, self._config, slot, purpose=purpose)
+            if spec.socket_path not in self._sockets:
+                return spec
+        raise AssertionError("unreachable: there are more numbers than engines")
 
     def adopt(self, engine: Engine) -> None:
         """Send new requests to `engine`; the one before finishes what it has, then stops."""
         before, self._engine = self._engine, engine
         upstream = self._upstreams.switch(self._model, engine)
-        self._restart_after_s = RESTART_FIRST_S
+        if before is None or before.label != engine.label:
+            self._restart_after_s = RESTART_FIRST_S
         self._set("running")
         self._spawn(self._follow(engine))
         if before is not None and before is not engine:
@@ -148,18 +189,39 @@ class Serving:
         await engine.stop()
 
     async def _follow(self, engine: Engine) -> None:
+        """When the engine in use ends by itself: tell it, and bring it back."""
+        started = self._clock.monotonic()
         status = await engine.wait()
         if engine.stopping or engine is not self._engine:
             return
+        if self._clock.monotonic() - started >= RESTART_MAX_S:  # one that ran for a while is no crash loop
+            self._restart_after_s = RESTART_FIRST_S
         self._upstreams.switch(self._model, None)
-        error = ErrorBody(code="engine-crashed", params={"slot": engine.label, "status": status})
-        self._set("failed", error)
-        await self._crashed(error)
-        await self._clock.sleep(self._restart_after_s)
-        self._restart_after_s = min(RESTART_MAX_S, self._restart_after_s * 2)
-        if engine is self._engine:
-            with suppress(ModelotaError):  # `start` told it; the next request tries again
+        await self._bring_back(ErrorBody(code="engine-crashed", params={"slot": engine.label, "status": status}))
+
+    async def keep_running(self) -> None:
+        """Have the engine of the slot in use run; one that can't be started counts like one that crashed."""
+        try:
+            await self.ensure()
+        except ModelotaError as error:
+            await self._bring_back(ErrorBody(code=error.code, params=plain(error.params)))
+
+    async def _bring_back(self, error: ErrorBody) -> None:
+        """Tell each failure and start the engine again, ever more patiently, until one runs or another took over."""
+        failed = self._engine
+        while True:
+            self._set("failed", error)
+            await self._crashed(error)
+            await self._clock.sleep(self._restart_after_s)
+            self._restart_after_s = min(RESTART_MAX_S, self._restart_after_s * 2)
+            if self._engine is not failed:
+                return
+            try:
                 await self.ensure()
+            except ModelotaError as again:
+                error = ErrorBody(code=again.code, params=plain(again.params))
+            else:
+                return
 
     async def stop(self) -> None:
         """Stop the engine in use."""
@@ -176,3 +238,6 @@ class Serving:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for engine in list(self._sockets.values()):
+            if engine is not None:  # one that was still answering its last requests
+                await engine.stop()

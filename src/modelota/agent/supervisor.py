@@ -151,6 +151,6 @@ def run_supervisor(root: Path) -> None:
 async def _serve_current(core: Core, model: str) -> None:
     """Start the engine of the version in use; a failure is told in the status and tried again on the next request."""
     loop = core.models[model]
-    if loop.state.current is not None and loop.state.update is None:
-        with contextlib.suppress(ModelotaError):
-            await loop.serving.ensure()
+    update = loop.state.update
+    if loop.state.current is not None and (update is None or update.phase not in {"activating", "rolling-back"}):
+        await loop.serving.keep_running()

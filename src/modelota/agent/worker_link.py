@@ -45,11 +45,12 @@ class WorkerLink:
         root: the device root.
         log: the worker's standard error goes there; emptied at each start.
         disk: the writer.
+        yielding: the worker runs at low priority (requirement 7.1.2-a).
     """
 
-    def __init__(self, root: Path, log: Path, disk: Disk) -> None:
-        self._root = root
+    def __init__(self, root: Path, log: Path, disk: Disk, *, yielding: bool = False) -> None:
         self._disk = disk
+        self._arguments = [str(root), *(["--yield"] if yielding else [])]
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._number = 0
@@ -121,14 +122,18 @@ class WorkerLink:
             self._disk.truncate(log, 0, self._log)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # whatever lies in the directory that the agent was started in is not to be imported
                 "-m",
                 "modelota.agent.worker",
-                str(self._root),
+                *self._arguments,
+                f"--parent={os.getpid()}",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 limit=LINE_MAX_BYTES,
             )
+        except OSError as error:  # no process, memory or descriptor to be had
+            raise TryLater("worker-crashed", job="start", status=error.errno) from error
         finally:
             os.close(log)
         return self._process

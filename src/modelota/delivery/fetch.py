@@ -67,6 +67,7 @@ async def fetch(
     on_progress: Callable[[int], None],
     proceed: Callable[[], Awaitable[None]],
     clock: Clock | None = None,
+    on_received: Callable[[int], None] = lambda _: None,
 ) -> FetchReport:
     """Fetch all `frames` that `sink` lacks.
 
@@ -80,6 +81,7 @@ async def fetch(
             all calls ends at the sum of the frames' lengths.
         proceed: awaited before each request. Pausing is not returning from it, cancelling is raising from it.
         clock: for waiting between attempts.
+        on_received: told payload bytes as they arrive, repeated ones included.
 
     Raises:
         AskPerson: `ceiling-exceeded`, before the request that could pass it.
@@ -90,7 +92,7 @@ async def fetch(
     present_bytes = sum(frame.length_bytes for frame in frames) - sum(frame.length_bytes for frame in missing)
     if present_bytes:
         on_progress(present_bytes)
-    run = _Run(store, sink, ceiling_bytes, on_progress, proceed, clock or SystemClock())
+    run = _Run(store, sink, ceiling_bytes, on_progress, on_received, proceed, clock or SystemClock())
     ranges = deque(coalesce(missing, REQUEST_MAX_BYTES, max_gap_bytes=0))
     run.check_room(sum(one.length_bytes for one in ranges))
 
@@ -118,6 +120,7 @@ class _Run:
         sink: FrameSink,
         ceiling_bytes: int,
         on_progress: Callable[[int], None],
+        on_received: Callable[[int], None],
         proceed: Callable[[], Awaitable[None]],
         clock: Clock,
     ) -> None:
@@ -125,6 +128,7 @@ class _Run:
         self._sink = sink
         self._ceiling_bytes = ceiling_bytes
         self._on_progress = on_progress
+        self._on_received = on_received
         self._proceed = proceed
         self._clock = clock
         self._reserved_bytes = 0  # asked for and not yet received
@@ -173,7 +177,8 @@ class _Run:
         self._reserved_bytes += rest_bytes
         self.requests += 1
         try:
-            await self._store.aread_into(body, pack_path(wanted.pack), wanted.offset + before, rest_bytes)
+            path = pack_path(wanted.pack)
+            await self._store.aread_into(body, path, wanted.offset + before, rest_bytes, self._on_received)
         finally:
             self._reserved_bytes -= rest_bytes
             self.received_bytes += len(body) - before

@@ -103,8 +103,15 @@ class ObjectStore(ABC):
         await self.aread_into(received, path, offset, length_bytes)
         return bytes(received)
 
-    async def aread_into(self, received: bytearray, path: str, offset: int, length_bytes: int) -> None:
-        """Append exactly `length_bytes` from `offset` on to `received`.
+    async def aread_into(
+        self,
+        received: bytearray,
+        path: str,
+        offset: int,
+        length_bytes: int,
+        on_piece: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Append exactly `length_bytes` from `offset` on to `received`; `on_piece` is told the bytes of each arrival.
 
         Whatever arrived before an error stays in `received`: a caller that pays for bytes can count them, and go on
         from there. Never more than `length_bytes` are appended.
@@ -116,6 +123,7 @@ class ObjectStore(ABC):
         with self._guard(path):
             async for piece in self._aread(path, (offset, length_bytes)):
                 self._append(path, received, piece, length_bytes, before)
+                on_piece(len(piece))
             self._finish(path, received, length_bytes, before)
 
     def _append(self, path: str, received: bytearray, piece: bytes, length_bytes: int, before: int = 0) -> None:

@@ -68,6 +68,23 @@ def free_bytes(path: Path) -> int | None:
     return None
 
 
+def check_ours(directory: Path, root: Path) -> None:
+    """Check that nobody else can put anything into `directory`: one in a shared place may have been made by another.
+
+    Args:
+        directory: to be checked.
+        root: the device root; whoever owns it may own the directory too.
+
+    Raises:
+        AskPerson: `root-not-private` with the path and its mode; `permission-denied`.
+        TryLater: `disk-error`.
+    """
+    with disk_errors(directory):
+        found, owners = directory.lstat(), {os.geteuid(), root.stat().st_uid}
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o022:
+        raise AskPerson("root-not-private", path=str(directory), mode=oct(stat.S_IMODE(found.st_mode)))
+
+
 class Disk:
     """Writes below `roots`, and notes in `ledger` what it creates.
 

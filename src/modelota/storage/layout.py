@@ -18,6 +18,11 @@ class Layout:
 
     root: Path
 
+    @classmethod
+    def at(cls, root: Path) -> Layout:
+        """Of the device root `root`, made absolute: engines run in directories of their own."""
+        return cls(root.absolute())
+
     @property
     def config(self) -> Path:
         """The integrator's settings; read, never written, by the agent."""
@@ -50,13 +55,13 @@ class Layout:
 
     @property
     def runtime_directory(self) -> Path:
-        """Sockets of the agent and its engines (0700).
+        """Sockets of the agent and the gateway: 0700, or 0710 for the configured group.
 
         `<root>/run`, or, when that is too long for a socket's address, a directory of the same user below the system's
         temporary directory, named by the root.
         """
         inside = self.root / "run"
-        if len(os.fsencode(inside)) + 24 <= SOCKET_PATH_MAX_BYTES:
+        if len(os.fsencode(inside)) + 26 <= SOCKET_PATH_MAX_BYTES:  # "/engine/", 12 digits, ".sock", and one to spare
             return inside
         name = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"modelota-{os.getuid()}-{name}"
@@ -70,6 +75,11 @@ class Layout:
     def gateway_socket(self) -> Path:
         """The socket that applications talk to the model through."""
         return self.runtime_directory / "gateway.sock"
+
+    @property
+    def engine_sockets(self) -> Path:
+        """Sockets of the engines (0700, made by whoever starts one): nobody else reaches an engine past the gateway."""
+        return self.runtime_directory / "engine"
 
     def model(self, model: str) -> ModelLayout:
         """Paths of one model (`vendor/product`)."""

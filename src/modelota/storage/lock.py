@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from modelota.errors import TryLater
 from modelota.storage.durable import disk_errors
+
+_HOLDER_BYTES: Final = 32
 
 
 class RootLock:
@@ -27,12 +31,12 @@ class RootLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            holder = os.pread(self._descriptor, _HOLDER_BYTES, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)
             raise TryLater("device-busy", path=str(path.parent), holder=holder or None) from error
-        with disk_errors(path):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        # Written over, not cut first, and not missed when the disk is full: the number is for people, the lock counts.
+        with suppress(OSError):
+            os.pwrite(self._descriptor, f"{os.getpid():<{_HOLDER_BYTES - 1}}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the root up."""

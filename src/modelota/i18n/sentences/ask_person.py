@@ -41,6 +41,18 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("{path} could not be read as a model."),
         mark("Check that the file is complete and that you may read it."),
     ),
+    "model-file-hostile": Sentence(
+        mark("The header of {path} holds {found} where at most {limit} is allowed, as if to overload its readers."),
+        mark("Get the file again from its source, and do not publish it if it is the same."),
+        {
+            "header-bytes": mark("The header is too long."),
+            "tensors": mark("There are too many tensors."),
+            "keys": mark("There are too many keys."),
+            "text-bytes": mark("A name is too long."),
+            "list-elements": mark("There are too many texts in lists."),
+            "nesting": mark("Lists lie too deeply inside lists."),
+        },
+    ),
     "repository-exists": Sentence(
         mark("There is a repository at {path} already."),
         mark("Publish to the existing one, or choose an empty place."),

@@ -86,6 +86,10 @@ REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
     "file-mismatch": Sentence(
         mark("{path} is not what the publisher signed: expected {expected}, found {found}."), _REFETCH
     ),
+    "delta-invalid": Sentence(
+        mark("A part of the update that describes a difference is damaged, or belongs to other content."),
+        mark("Try the update again later; the parts concerned are then fetched whole."),
+    ),
     "decode-limit": Sentence(
         mark("A part of the package unpacks to more than the limit of {limit_bytes}."), _TELL_PUBLISHER
     ),

@@ -1,0 +1,35 @@
+"""Which check measures which demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from modelota.conformance.checks import clause_5_1, clause_5_2, clause_5_3, clause_6, clause_7
+from modelota.conformance.row import Examination
+from modelota.conformance.stage import Stage
+
+Check = Callable[[Stage], Examination]
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "5.1-a": clause_5_1.harmless,
+    "5.1-c": clause_5_1.told_first,
+    "5.1-d": clause_5_1.never_silent,
+    "5.2.1-b": clause_5_2.resumable,
+    "5.2.1-c": clause_5_2.verified,
+    "5.2.2-a": clause_5_2.sealed,
+    "5.2.2-b": clause_5_2.proven_before_use,
+    "5.3-a": clause_5_3.detected,
+    "5.3-b": clause_5_3.answered,
+    "5.3-c": clause_5_3.shows_progress,
+    "5.3-d": clause_5_3.tested_in_the_engine,
+    "5.3-e": clause_5_3.failure_goes_back,
+    "6.1-a": clause_6.positive_numbers,
+    "6.1-c": clause_6.one_content,
+    "6.3-b": clause_6.quick_way_back,
+    "6.4-b": clause_6.independent,
+    "7.1.1-a": clause_7.fits_the_device,
+    "7.1.1-b": clause_7.fits_the_system,
+    "7.1.2-a": clause_7.light,
+    "7.1.2-b": clause_7.tamper_proof,
+}

@@ -1,0 +1,95 @@
+"""Clause 6: versions: numbers, contents, the way back, independence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from modelota.conformance.chapters.main_story import rollback, second_update
+from modelota.conformance.chapters.refusals import versions
+from modelota.conformance.row import Examination
+from modelota.conformance.stage import Stage
+
+ROLLBACK_LIMIT_S = 300
+
+
+def positive_numbers(stage: Stage) -> Examination:
+    """6.1-a: the publisher's command refuses and accepts version numbers."""
+    told, seen = stage.chapter(versions), Examination()
+    for text, refusal in told.refused.items():
+        seen.claim(f"refuses {text!r}", refusal["code"] in {"version-invalid", "description-invalid"}, refusal)
+    zero = told.refused["1.0.0"]
+    seen.claim("says-why-1.0.0", zero["code"] == "version-invalid" and zero["detail"] == "not-positive", zero)
+    for text, code in told.accepted.items():
+        seen.claim(f"accepts {text!r}", code is None, {"code": code})
+    for text, refusal in told.skipped.items():
+        seen.claim(f"refuses {text} after 1.1.1", refusal["code"] is not None, refusal)
+    for text, code in told.followed.items():
+        seen.claim(f"accepts {text} after 1.1.1", code is None, {"code": code})
+    return seen
+
+
+def one_content(stage: Stage) -> Examination:
+    """6.1-c: the same version with other content, and the same content under another version."""
+    told, seen = stage.chapter(versions), Examination()
+    assert told.other_content is not None
+    assert told.other_version is not None
+    seen.claim("other-content-refused", told.other_content.refused, told.other_content.code)
+    seen.claim("other-version-refused", told.other_version.refused, told.other_version.code)
+    expected = {"other-content": "version-exists", "other-version": "version-content-conflict"}
+    found = {"other-content": told.other_content.code, "other-version": told.other_version.code}
+    seen.claim("each-for-its-own-reason", found == expected, found)
+    seen.claim("repository-unchanged", told.unchanged)
+    seen.claim("the-very-same-release-again-is-no-conflict", told.again is None, {"code": told.again})
+    return seen
+
+
+def quick_way_back(stage: Stage) -> Examination:
+    """6.3-b: the rollback to the kept version, timed from the command to its end."""
+    back = stage.chapter(rollback)
+    seen = Examination({"from": back.before, "to": back.status["active_version"]})
+    seen.at_most("seconds", round(back.seconds, 2), ROLLBACK_LIMIT_S, "s")
+    seen.claim("command-succeeded", back.done.status == 0, back.done.status)
+    wanted = stage.family.first["version"]
+    seen.claim("version-before-in-use", back.status["active_version"] == wanted, back.status["active_version"])
+    serves = back.serves.status == 200 and back.serves.body["version"] == wanted
+    seen.claim("version-before-serves", serves, back.serves.body)
+    seen.claim("nothing-fetched", back.bytes == 0, back.bytes)
+    return seen
+
+
+def independent(stage: Stage) -> Examination:
+    """6.4-b: two installed versions share no inode that can be written, no directory, socket or process."""
+    back, update = stage.chapter(rollback), stage.chapter(second_update)
+    first, second = back.slots
+    seen = Examination({"slots": [first.name, second.name]})
+    shared = sorted(_inodes(first) & _inodes(second))
+    seen.at_most("shared-inodes", len(shared), 0, "1")
+    nested = first in second.parents or second in first.parents or first == second
+    seen.claim("own-directories", not nested)
+    for own in ("cache", "log"):
+        seen.claim(f"own-{own}", all((slot / own).is_dir() for slot in (first, second)))
+    writable = [str(p.relative_to(slot)) for slot in (first, second) for p in _files(slot) if _can_write(p)]
+    seen.claim("installed-files-read-only", not writable, writable)
+    engines = update.engines
+    seen.claim("two-engines-at-once", len({engine["pid"] for engine in engines}) >= 2, engines)
+    one_each = all(len(engine["slots"]) == 1 for engine in engines)
+    both = {engine["slots"][0] for engine in engines} == {first.name, second.name} if one_each else False
+    seen.claim("each-engine-holds-files-of-its-own-slot", both, [engine["slots"] for engine in engines])
+    sockets = [name for engine in engines for name in engine["sockets"]]
+    seen.claim("own-sockets", len(sockets) >= 2 and len(sockets) == len(set(sockets)), sockets)
+    logs = {slot.name: sorted(path.name for path in (slot / "log").iterdir()) for slot in (first, second)}
+    seen.claim("each-engine-wrote-its-own-log", all(logs.values()), logs)
+    return seen
+
+
+def _inodes(slot: Path) -> set[tuple[int, int]]:
+    return {(found.st_dev, found.st_ino) for found in (path.lstat() for path in (slot, *slot.rglob("*")))}
+
+
+def _files(slot: Path) -> list[Path]:
+    return [path for path in (slot / "files").rglob("*") if path.is_file()]
+
+
+def _can_write(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o222) or (os.geteuid() != 0 and os.access(path, os.W_OK))

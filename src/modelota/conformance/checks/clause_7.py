@@ -1,0 +1,119 @@
+"""Clause 7: life cycle: preflight, light deployment, protection at rest."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelota.conformance.chapters.interruptions import interruptions
+from modelota.conformance.chapters.main_story import damaged_slot, first_install, second_update
+from modelota.conformance.chapters.refusals import Demand, demands
+from modelota.conformance.chapters.staging import staged
+from modelota.conformance.readings import files_below, windows_found, windows_of
+from modelota.conformance.row import Examination, Text
+from modelota.conformance.stage import Stage
+
+MIB: Final = 1 << 20
+_BEST_EFFORT, _IDLE = 2, 3
+WORKER_LIMIT_BYTES: Final = 256 * MIB
+SUPERVISOR_LIMIT_BYTES: Final = 30 * MIB
+
+_COMPUTE: Final = Text(
+    "按核心数、指令集、架构、内存、存储拒绝均已检验；算力尚未用内核基准测量",
+    "refusals by cores, features, architecture, memory and storage were exercised; compute is not measured by a kernel "
+    "benchmark yet",
+)
+_AT_REST: Final = Text(
+    "加载前的篡改检查和密封的暂存已检验；备份与归档、损坏后的修复、密封存储选项尚未实现。偏离：已部署版本为明文",
+    "the tamper check before loading and sealed staging were exercised; backups and archives, repair after damage, and "
+    "the sealed deployment option are not there yet. Deviation: the deployed version lies in plain",
+)
+_ADVICE: Final = {"zh": ("升级", "更新"), "en": ("upgrad", "updat")}
+
+
+def fits_the_device(stage: Stage) -> Examination:
+    """7.1.1-a: a release that demands too much compute, memory or storage is refused before anything is fetched."""
+    seen = Examination()
+    for demand in stage.chapter(demands):
+        if demand.requirement != "os":
+            _claim_refused(seen, demand)
+    seen.still_missing(_COMPUTE)
+    return seen
+
+
+def fits_the_system(stage: Stage) -> Examination:
+    """7.1.1-b: a release for another OS, or a later one, is refused, with what can be done."""
+    seen = Examination()
+    for index, demand in enumerate(each for each in stage.chapter(demands) if each.requirement == "os"):
+        _claim_refused(seen, demand, suffix=f"-{index + 1}")
+        for language, words in _ADVICE.items():
+            text = demand.texts[language]
+            told = any(word in text.lower() for word in words)
+            seen.claim(f"os-{index + 1}-says-what-to-do-in-{language}", told, text[:800])
+    return seen
+
+
+def _claim_refused(seen: Examination, demand: Demand, suffix: str = "") -> None:
+    name = f"{demand.requirement}{suffix}"
+    error = demand.refused[0] if demand.refused else {"code": None, "params": {}}
+    params = error["params"]
+    named = error["code"] == "requirement-not-met" and params.get("requirement") == demand.requirement
+    seen.claim(f"{name}-refused", named and not demand.offered, error)
+    seen.claim(f"{name}-no-content", demand.content_bytes == 0, demand.content_bytes)
+    seen.claim(f"{name}-cannot-be-accepted", demand.accept.refused, demand.accept.told)
+    need = str(params.get("need"))
+    for language, text in demand.texts.items():
+        # large numbers are printed with a unit, so only the code is looked for there
+        told = error["code"] is not None and error["code"] in text and (len(need) > 12 or need in text)
+        seen.claim(f"{name}-told-in-{language}", told or (need.isdigit() and str(error["code"]) in text), text[:600])
+
+
+def light(stage: Stage) -> Examination:
+    """7.1.2-a: memory of worker and supervisor, extra disk, and priority while an update is carried out."""
+    seen = Examination()
+    update, large = stage.chapter(second_update), stage.chapter(interruptions)
+    assert update.sampler is not None
+    for name, sampler in (("update", update.sampler), ("large-download", large.sampler)):
+        peaks = sampler.peak_pss_bytes
+        seen.at_most(f"{name}-worker-pss", _mib(peaks.get("worker", 0)), _mib(WORKER_LIMIT_BYTES), "MiB")
+        seen.at_most(f"{name}-supervisor-pss", _mib(peaks.get("supervisor", 0)), _mib(SUPERVISOR_LIMIT_BYTES), "MiB")
+        seen.claim(f"{name}-was-sampled", sampler.samples > 5 and "worker" in peaks, sampler.samples)
+        nice, base = sampler.nice.get("worker", set()), max(sampler.nice.get("supervisor", {0}))
+        facts = {"worker": sorted(nice), "supervisor": base}
+        # a worker may be seen in the moment before it lowers itself
+        seen.claim(f"{name}-worker-yields-the-processor", bool(nice) and max(nice) > base, facts)
+        yields = any(_yields(each, max(nice or {0})) for each in sampler.worker_io)
+        seen.claim(f"{name}-worker-yields-the-disk", yields, {"ioprio": sorted(sampler.worker_io)})
+    for name, extra, told in (
+        ("update", update.sampler.peak_disk_bytes - update.disk_before_bytes, update.offer["offer"]),
+        ("large-download", large.sampler.peak_disk_bytes, large.offer),
+    ):
+        # logs and the file system's own blocks come on top of the content that the offer told of
+        seen.at_most(f"{name}-extra-disk", _mib(extra), _mib(told["peak_space_bytes"] + MIB), "MiB")
+    return seen
+
+
+def _yields(io: tuple[int, int], nice: int) -> bool:
+    """Idle class, or the lower half of best effort; without a class the nice value decides (ioprio_set(2))."""
+    kind, level = io
+    return kind == _IDLE or (kind == _BEST_EFFORT and level > 4) or (kind == 0 and (nice + 20) // 5 > 6)
+
+
+def _mib(size_bytes: int) -> float:
+    return round(size_bytes / MIB, 1)
+
+
+def tamper_proof(stage: Stage) -> Examination:
+    """7.1.2-b: one byte changed at rest: the engine does not load it, and the person is told."""
+    damage, seen = stage.chapter(damaged_slot), Examination()
+    seen.claim("damaged-file-not-loaded", damage.answer.status >= 400, damage.answer.body)
+    seen.claim("damage-named", damage.answer.code == "slot-damaged", damage.answer.code)
+    chinese = any("\u4e00" <= char <= "\u9fff" for char in damage.texts["zh"])
+    seen.claim("told-in-both-languages", chinese and all("slot-damaged" in t for t in damage.texts.values()))
+    first = stage.chapter(first_install)
+    plain = b"".join(path.read_bytes() for path in stage.family.plain(first.table))
+    lying = b"".join(path.read_bytes() for path in files_below(stage.chapter(staged)))
+    hidden = bool(lying) and windows_found(lying, windows_of(plain)) == 0
+    seen.claim("staging-sealed", hidden, {"staged_bytes": len(lying)})
+    seen.evidence["deviations"] = ["the deployed version lies in plain below the device root"]
+    seen.still_missing(_AT_REST)
+    return seen

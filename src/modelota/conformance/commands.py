@@ -1,0 +1,110 @@
+"""The product as its users start it: the `modelota` command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from modelota.conformance.row import Unreached
+
+TIMEOUT_S: Final = 240.0
+# What a command may see of this process's environment. MODELOTA_* is left out: the user's own device must not be met.
+_PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended.
+
+    Attributes:
+        words: its arguments.
+        status: its exit status.
+        out: its standard output.
+        err: its standard error.
+    """
+
+    words: tuple[str, ...]
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The JSON objects it printed, one per line."""
+        found = []
+        for line in self.out.splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                found.append(value)
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error it told with `--json`, or an empty object."""
+        return next((value["error"] for value in self.objects if isinstance(value.get("error"), dict)), {})
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error it told."""
+        code = self.error.get("code")
+        return code if isinstance(code, str) else None
+
+
+class Cli:
+    """Runs `modelota` in an environment of its own.
+
+    Args:
+        home: home directory of the commands; below the disposable root.
+    """
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        script = Path(sys.executable).with_name("modelota")
+        self.argv: Final = [str(script)] if script.exists() else [sys.executable, "-m", "modelota.cli.main"]
+        self.environment: Final = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def run(self, *words: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+        """Run a command to its end; standard input is empty, so nobody can be asked.
+
+        Raises:
+            Unreached: it did not end in time.
+        """
+        try:
+            ended = subprocess.run(  # noqa: S603  the product itself, with words of this room
+                [*self.argv, *words],
+                env={**self.environment, **(environment or {})},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unreached(f"modelota {' '.join(words)} did not end within {TIMEOUT_S:.0f} s") from error
+        text = (ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace"))
+        return Done(words, ended.returncode, *text)
+
+    def must(self, *words: str, cwd: Path | None = None) -> Done:
+        """Run a command that has to succeed for anything to be measured.
+
+        Raises:
+            Unreached: it failed, with what it said.
+        """
+        done = self.run(*words, cwd=cwd)
+        if done.status != 0:
+            said = (done.out[-600:] + done.err[-600:]).strip()
+            raise Unreached(f"modelota {' '.join(words[:3])} … ended with status {done.status}: {said}")
+        return done

@@ -1,0 +1,92 @@
+"""The publisher under test: a workspace made with `modelota repo`, its public directory behind a counting server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from modelota.conformance.commands import Cli, Done
+from modelota.repository import toml
+from modelota.testing.network import InstrumentedServer
+
+PACKS: Final = "packs/*"
+
+
+class Publisher:
+    """A repository with its keys; use as a context manager.
+
+    Args:
+        place: an empty directory of its own.
+        cli: runs commands.
+        models: names of the models.
+
+    Attributes:
+        server: serves the public directory and counts.
+        public: the public directory.
+        enrolment: the file a device is enrolled with.
+    """
+
+    def __init__(self, place: Path, cli: Cli, models: Sequence[str]) -> None:
+        self._cli = cli
+        self._place = place
+        self._models = tuple(models)
+        self.public: Final = place / "public"
+        self.enrolment: Final = place / "enroll.toml"
+        self.public.mkdir(parents=True)
+        self.server: Final = InstrumentedServer(self.public)
+
+    def __enter__(self) -> Self:
+        self.server.__enter__()
+        try:
+            named = [word for model in self._models for word in ("--model", model)]
+            public = ("--repository", str(self.public), "--url", self.server.url)
+            self._cli.must("repo", "init", "--dev", "--repo", str(self.workspace), *named, *public, "--json")
+        except BaseException:
+            self.server.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.__exit__(kind, error, trace)
+
+    @property
+    def workspace(self) -> Path:
+        """The publisher's own directory."""
+        return self._place / "workspace"
+
+    @property
+    def pack_bytes(self) -> int:
+        """Content bytes served so far."""
+        return self.server.sent_bytes(PACKS)
+
+    def describe(self, table: Mapping[str, Any], name: str | None = None) -> Path:
+        """Write a release description."""
+        folder = self._place / "descriptions"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name or str(table['model']).replace('/', '-') + '-' + str(table['version'])}.toml"
+        path.write_text(toml.render(table), encoding="utf-8")
+        return path
+
+    def try_publish(self, table: Mapping[str, Any], *options: str, name: str | None = None) -> Done:
+        """Publish, or try to."""
+        path = self.describe(table, name)
+        return self._cli.run("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
+
+    def publish(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish; returns the report.
+
+        Raises:
+            Unreached: it was refused.
+        """
+        path = self.describe(table)
+        done = self._cli.must("repo", "publish", str(path), "--repo", str(self.workspace), "--json")
+        return done.objects[-1]
+
+    def withdraw(self, model: str, version: str) -> None:
+        """Withdraw a release."""
+        words = ("repo", "control", "withdraw", version, "--reason", "conformance-test", "--model", model)
+        self._cli.must(*words, "--repo", str(self.workspace), "--json")

@@ -1,0 +1,66 @@
+"""Why some demands have no check: what the product does not have yet. A row leaves when its check is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from modelota.conformance.row import Text
+
+_DELTAS = Text("有了增量包和差分包才能测量", "comes with incremental and differential packages")
+_DISTANT = Text("有了从仓库返回任意基线的回滚才能测量", "comes with the return to any baseline from the repository")
+_CONTRACT = Text("有了应用所用接口的契约检查才能测量", "comes with the check of the endpoint's contract")
+_STEP = Text("有了新旧模型比较才能测量", "comes with the comparison of a model with its predecessor")
+_HISTORY = Text("有了发布历史命令才能测量", "comes with the publisher's history command")
+_ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
+_WATCH = Text(
+    "观察期目前只看崩溃；有了错误率、速度和内存的观察才能测量",
+    "the watch looks at crashes only so far; comes with its error rate, speed and memory",
+)
+_USER_DATA = Text("有了用户数据快照才能测量", "comes with snapshots of user data")
+_INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
+_REPORT = Text("有了部署报告才能测量", "comes with the deployment report")
+_CLEANUP = Text(
+    "有了掉电与崩溃后的逐一目录核对才能测量", "comes with the directory comparison after each kind of crash"
+)
+_REMOVAL = Text("有了卸载才能测量", "comes with uninstalling")
+_CLEANING = Text("有了残留清理才能测量", "comes with residue cleaning")
+_MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
+_INCIDENTS = Text("有了错误分级才能测量", "comes with the classification of errors")
+_REPORTING = Text("有了错误上报才能测量", "comes with error reports")
+_SERVICE = Text("有了运维服务才能测量", "comes with the operations service")
+_DATA = Text("有了运行数据管理与云备份才能测量", "comes with the owner's data commands and cloud backup")
+
+UNMEASURED: Final[Mapping[str, Text]] = {
+    "5.1-b": _CONTRACT,
+    "5.2.1-a": _DELTAS,
+    "5.2.3-a": _DELTAS,
+    "5.2.3-b": _DISTANT,
+    "6.1-b": _STEP,
+    "6.2-a": _HISTORY,
+    "6.2-b": _ARCHIVE,
+    "6.3-a": _WATCH,
+    "6.3-c": _USER_DATA,
+    "6.4-a": _INTERFACES,
+    "7.1.2-c": _REPORT,
+    "7.2-a": _USER_DATA,
+    "7.2-b": _CLEANUP,
+    "7.3.1": _REMOVAL,
+    "7.3.2": _REMOVAL,
+    "7.4.1": _CLEANING,
+    "7.4.2-a": _CLEANING,
+    "7.4.2-b": _CLEANING,
+    "8.1.1-a": _MONITOR,
+    "8.1.1-b": _MONITOR,
+    "8.1.1-c": _MONITOR,
+    "8.1.1-d": _MONITOR,
+    "8.1.2-a": _MONITOR,
+    "8.1.2-b": _MONITOR,
+    "8.2.1": _INCIDENTS,
+    "8.2.2-a": _REPORTING,
+    "8.2.2-b": _REPORTING,
+    "8.2.3-a": _SERVICE,
+    "8.2.3-b": _SERVICE,
+    "8.3-a": _DATA,
+    "8.3-b": _DATA,
+}
