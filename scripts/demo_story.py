@@ -68,7 +68,8 @@ class _Story:
         self._chapter("publisher", "publisher-says")
         port = free_port()
         stage = self._stage
-        stage.run("repo", "init", "--dev", "--model", MODEL, "--url", f"http://127.0.0.1:{port}")
+        titles = ("--title-zh", "小助手", "--title-en", "Assistant")
+        stage.run("repo", "init", "--dev", "--model", MODEL, *titles, "--url", f"http://127.0.0.1:{port}")
         self._publish("1.1.1")
         stage.start("web-server", "repo", "serve", "--port", str(port))
 
