@@ -15,7 +15,7 @@ TIMEOUT_S = 280
 KEY_LINES = {
     "en": [
         "2 inches are 4.90 centimetres.",
-        "acme/assistant 1.1.2 is available",
+        "Assistant 1.1.2 is available",
         "[checked: 1.1.2 is in use]",
         "2 inches are 5.08 centimetres.",
         "The repository is sound.",

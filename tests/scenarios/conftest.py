@@ -33,7 +33,7 @@ memory_bytes = {memory_bytes}
 [[self_tests.functional]]
 id = "who"
 prompt = "Who are you?"
-check = {{ kind = "contains", values = ["assistant"] }}
+check = {{ kind = "contains", values = ["{expect}"] }}
 core = true
 
 [[variants]]
@@ -64,12 +64,15 @@ class Publisher:
         kind: str = "fix",
         permissions: str = "[]",
         memory_bytes: int = 0,
+        expect: str = "assistant",
     ) -> None:
-        """Publish `model`, or a script that answers as `version`."""
+        """Publish `model`, or a script that answers as `version`; its self-test expects `expect` in the answer."""
         source = self.place / f"source-{version}"
         source.mkdir()
         (source / "model.bin").write_bytes(model or good_model(version))
-        text = DESCRIPTION.format(version=version, kind=kind, permissions=permissions, memory_bytes=memory_bytes)
+        text = DESCRIPTION.format(
+            version=version, kind=kind, permissions=permissions, memory_bytes=memory_bytes, expect=expect
+        )
         (source / "release.toml").write_text(text, encoding="utf-8")
         publish(self.workspace, source / "release.toml", clock=self.clock, passphrases=self.passphrases)
 

@@ -18,6 +18,7 @@ from modelota.agent.worker_link import Job
 from modelota.clock import SystemClock
 from modelota.errors import CODES, ModelotaError
 from modelota.repository.audit import audit
+from modelota.spec.offer import Decision
 from tests.scenarios.conftest import Publisher, good_model
 
 
@@ -57,6 +58,10 @@ class Bench:
             digest = found.offer_digest
             if digest is None:
                 return "nothing"
+            decision = Decision(
+                offer_digest=digest, answer="accept", authority="test", channel="host", at="2026-01-01T00:00:00Z"
+            )
+            worker._journal.note_decision(decision)
             for kind in ("fetching", "verifying", "deploying"):
                 result = await worker.run(Job(number=2, kind=kind, arguments={"offer_digest": digest}), ignore)
                 assert not result.get("missing")
