@@ -3,7 +3,7 @@ PYTHON ?= python3
 LANG_CODE ?= en
 PYTEST_ARGS ?=
 BIN := .venv/bin
-BENCHMARKS = $(sort $(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/pairs.py benchmarks/delta.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench soak docs lock clean
@@ -43,6 +43,7 @@ bench: setup
 docs: setup
 	@$(BIN)/python scripts/messages.py update
 	@$(BIN)/python scripts/errors_page.py
+	@$(BIN)/python scripts/cli_page.py
 
 lock: setup
 	@$(BIN)/python scripts/lock.py $(LOCK_ARGS)

@@ -156,6 +156,8 @@ CODES: Final[dict[str, str]] = {
     "core-test-dropped": "ask-person",  # test, predecessor: a core self-test is gone or changed
     "version-exists": "ask-person",  # model, version
     "version-order": "ask-person",  # version, newest
+    "baseline-unusable": "ask-person",  # version, detail: a differential package cannot start from it
+    "incremental-too-large": "ask-person",  # variant, base, size_bytes, full_bytes, percent, limit (clause 5.2.1-a)
     "key-missing": "ask-person",  # role, have, need
     "key-unlock-failed": "ask-person",  # key
     "passphrase-missing": "ask-person",  # key

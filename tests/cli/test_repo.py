@@ -212,3 +212,46 @@ def test_serve(run: Run, trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.json["directory"] == str(trial / "public")
     assert run("repo", "serve", "--host", "0.0.0.0", "--json").json["error"]["code"] == "argument-invalid"
     assert run("repo", "serve", "--tls-key", "k", "--json").json["error"]["params"]["detail"] == "missing"
+
+
+def test_packages(run: Run, trial: Path, family: Path) -> None:
+    """The table names every package with its size, or why there is none; the same in JSON; also without publishing."""
+    old, new = (str(family / version / "assistant-q4.gguf") for version in ("1.1.1", "1.1.2"))
+    assert run("repo", "publish", old, "--jobs", "1").status == 0
+    dry = run("repo", "publish", new, "--dry-run", "--jobs", "1")
+    assert dry.status == 0
+    table = [
+        line.split()
+        for line in dry.out.splitlines()
+        if " full " in line or "incremental" in line or "differential" in line
+    ]
+    assert [row[1] for row in table[-3:]] == ["full", "incremental", "differential"]
+    assert "skipped: above 30 % of the full package" in dry.out
+    packages = run("repo", "publish", new, "--dry-run", "--json").json["variants"][0]["packages"]
+    assert [(each["mode"], each["base_version"], each["skipped"]) for each in packages] == [
+        ("full", None, None),
+        ("incremental", "1.1.1", "too-large"),
+        ("differential", "1.1.1", None),
+    ]
+    assert packages[2]["size_bytes"] < packages[0]["size_bytes"] / 2
+    assert "差分" in run("repo", "publish", new, "--dry-run", "--lang", "zh").out
+    refused = run("repo", "publish", new, "--incremental")
+    assert refused.status == 64
+    assert "incremental-too-large" in refused.err
+    assert "100 % of the full package" in refused.err
+    assert run("repo", "publish", new, "--baseline", "1.1.9", "--json").json["error"]["code"] == "baseline-unusable"
+    contradiction = run("repo", "publish", new, "--full-only", "--incremental", "--json").json["error"]
+    assert contradiction["params"] == {"argument": "--full-only", "detail": "contradicts"}
+    assert run("repo", "publish", new, "--jobs", "0").status == 64
+    only = run("repo", "publish", new, "--full-only", "--json").json
+    assert [each["mode"] for each in only["variants"][0]["packages"]] == ["full"]
+
+
+def test_what_publishing_notes(run: Run, trial: Path, place: Path, family: Path) -> None:
+    """A model whose header contradicts itself is published as it is, and that is said."""
+    data = bytearray((family / "1.1.1" / "assistant-q4.gguf").read_bytes())
+    (place / "cut.gguf").write_bytes(bytes(data[:2000]))
+    ran = run("repo", "publish", "cut.gguf")
+    assert ran.status == 0
+    assert "without knowing its tensors" in ran.out
+    assert run("repo", "publish", "cut.gguf", "--json").json["notes"][0]["note"] == "header-cut-off"

@@ -29,7 +29,7 @@ def short_path() -> Iterator[Path]:
 def test_command_line() -> None:
     """Language and form are passed on."""
     words = command_line(Path("/d"), Session("zh-CN", as_json=True))
-    assert words == [sys.executable, "-m", "modelota.cli.run_agent", "/d", "--lang", "zh-CN", "--json"]
+    assert words == [sys.executable, "-P", "-m", "modelota.cli.run_agent", "/d", "--lang", "zh-CN", "--json"]
 
 
 def test_init_run_status_stop(run: Run, short_path: Path) -> None:

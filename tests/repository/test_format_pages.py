@@ -11,7 +11,7 @@ from modelota.spec.catalog import Catalog, Control
 from modelota.spec.document import read
 from modelota.spec.enrolment import parse_enrolment
 from modelota.spec.limits import CATALOG_MAX_BYTES, CONTROL_MAX_BYTES, MANIFEST_MAX_BYTES
-from modelota.spec.manifest import Manifest
+from modelota.spec.manifest import Manifest, Package
 
 
 def _blocks(root: Path, page: str, language: str) -> list[str]:
@@ -35,6 +35,9 @@ def test_the_manifest(repository_root: Path) -> None:
     filled = re.sub(r'"([0-9a-f]{4})…"', lambda match: f'"{match[1] * 16}"', example).replace('"q83v…"', '"q83v"')
     manifest = read(filled.replace('"ASNF…"', '"ASNF"').encode(), Manifest, MANIFEST_MAX_BYTES, strict=True)
     manifest.check()
+    text = (repository_root / "docs/formats/manifest.md").read_text(encoding="utf-8")
+    for field in msgspec.structs.fields(Package):
+        assert f"`{field.name}`" in text
     assert set(msgspec.json.decode(filled)) == {field.encode_name for field in msgspec.structs.fields(Manifest)}
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelota.errors import AskPerson
-from modelota.repository.rules import newest_version, next_version, predecessor_of, version_problems
+from modelota.repository.rules import baselines_of, newest_version, next_version, predecessor_of, version_problems
 from modelota.spec.catalog import Catalog, CatalogRelease, Control, Withdrawal
 from modelota.spec.version import Version
 
@@ -74,3 +74,40 @@ def test_the_predecessor() -> None:
         with pytest.raises(AskPerson) as caught:
             predecessor_of("1.1.4", named, catalog, control)
         assert caught.value.code == "version-order"
+
+
+def _control(*withdrawn: str) -> Control:
+    return Control(
+        model="acme/assistant",
+        withdrawn=tuple(Withdrawal(version=version, reason="bad-answers") for version in withdrawn),
+    )
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "expected"),
+    [
+        ((), ["2.1.2", "2.1.1", "1.2.2", "1.1.1"]),
+        (("2.1.1", "1.1.1"), ["2.1.2", "1.2.2", "1.2.1"]),
+        (("1.1.1", "1.2.1", "1.2.2", "2.1.1", "2.1.2"), []),
+    ],
+)
+def test_usual_baselines(withdrawn: tuple[str, ...], expected: list[str]) -> None:
+    """The newest three, and the first of each major, of those older and not withdrawn; newest first, each once."""
+    catalog = _catalog("1.1.1", "1.2.1", "1.2.2", "2.1.1", "2.1.2")
+    assert baselines_of("3.1.1", None, catalog, _control(*withdrawn)) == expected
+
+
+def test_chosen_baselines() -> None:
+    """Sorted, each once; too many, unknown, withdrawn and newer ones are refused."""
+    catalog, control = _catalog("1.1.1", "1.1.2", "1.1.3"), _control("1.1.2")
+    assert baselines_of("1.1.4", ["1.1.1", "1.1.3", "1.1.1"], catalog, control) == ["1.1.3", "1.1.1"]
+    assert baselines_of("1.1.4", [], catalog, control) == []
+    for chosen, code in (
+        (["1.1.2"], "baseline-unusable"),
+        (["1.1.4"], "baseline-unusable"),
+        (["1.0.1"], "version-invalid"),
+        (["1.1.1"] * 63, "argument-invalid"),
+    ):
+        with pytest.raises(AskPerson) as caught:
+            baselines_of("1.1.4", chosen, catalog, control)
+        assert caught.value.code == code

@@ -86,6 +86,20 @@ def test_a_full_disk_pauses_and_freeing_space_goes_on(installed: Installed) -> N
     assert device.settle()["active_version"] == "1.1.2"
 
 
+def test_a_full_disk_does_not_keep_the_version_in_use_from_being_served(installed: Installed) -> None:
+    """An agent that starts on a full disk in the middle of an update serves, and goes on once there is space."""
+    publisher, device = installed
+    publisher.publish("1.1.2")
+    device.stop()
+    device.start(faults_armed="fetch.frame@1=ENOSPC")
+    device.decide(device.check()["digest"])
+    device.wait("fetching", paused=True)
+    device.kill()
+    device.start(faults_armed=";".join(["journal.commit@1=ENOSPC"] * 2))
+    assert "version 1.1." in device.chat("Who are you?")
+    wait_until(lambda: device.status()["active_version"] == "1.1.2")
+
+
 def test_a_withdrawal_learnt_on_the_way_stops_the_update(installed: Installed) -> None:
     """A release that is withdrawn between the offer and the start of the download is not fetched."""
     publisher, device = installed

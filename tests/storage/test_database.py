@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +15,8 @@ import pytest
 
 from modelota import faults
 from modelota.errors import AskPerson, TryLater
-from modelota.storage.database import MAJOR, open_database, transaction
+from modelota.storage import database
+from modelota.storage.database import MAJOR, RESERVE_BYTES, open_database, transaction
 
 FIRST = "CREATE TABLE a (x INTEGER);"
 SECOND = "ALTER TABLE a ADD COLUMN y INTEGER;"
@@ -105,6 +109,49 @@ def test_a_full_disk_is_said_to_be_one(tmp_path: Path) -> None:
         db.executemany("INSERT INTO a VALUES (?)", [(number,) for number in range(10_000)])
     assert caught.value.code == "no-space"
     db.close()
+
+
+def test_a_read_of_a_damaged_page_is_an_error_of_our_tree(tmp_path: Path) -> None:
+    """A statement outside a transaction that meets damage says `database-unreadable`, not an exception of SQLite's."""
+    path = tmp_path / "agent.db"
+    database = open_database(path, ("CREATE TABLE words (word TEXT PRIMARY KEY) WITHOUT ROWID;",))
+    with transaction(database, path):
+        database.executemany("INSERT INTO words VALUES (?)", [(f"{number:0100}",) for number in range(1000)])
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xaa" * (len(content) - 4096)
+    path.write_bytes(content)
+    database = open_database(path, ())
+    with pytest.raises(AskPerson, match="database-unreadable"):
+        database.execute("SELECT word FROM words WHERE word = ?", ("x",)).fetchall()
+    with pytest.raises(AskPerson, match="database-unreadable"), transaction(database, path):
+        database.execute("DELETE FROM words")
+    database.close()
+
+
+def test_a_reserve_opens_the_database_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is too full to open the database, its reserve is given up for it, and set aside again later."""
+    path, reserve = tmp_path / "agent.db", tmp_path / "agent.db-reserve"
+    open_database(path, (FIRST,)).close()
+    assert reserve.stat().st_size == RESERVE_BYTES
+    assert stat.S_IMODE(reserve.stat().st_mode) == 0o600
+    really = database._open
+
+    def full(path: Path, *arguments: object) -> sqlite3.Connection:
+        if reserve.exists():
+            raise AskPerson("no-space", path=str(path), need_bytes=None, free_bytes=None)
+        return really(path, *arguments)  # type: ignore[arg-type]  # as they came
+
+    def no_blocks(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_open", full)
+        patch.setattr(os, "posix_fallocate", no_blocks)
+        open_database(path, (FIRST,)).close()
+        assert not reserve.exists()
+    open_database(path, (FIRST,)).close()
+    assert reserve.exists()
 
 
 def test_opening_again_keeps_the_locks_of_this_process(tmp_path: Path) -> None:

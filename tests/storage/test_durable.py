@@ -125,6 +125,33 @@ def test_switch_link_is_one_step(disk: Disk, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["current"]
 
 
+def test_what_a_kill_leaves_is_in_the_ledger_and_in_nobodys_way(
+    disk: Disk, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporary files and links are noted before they exist; a link that was left is replaced at the next switch."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        for act in (
+            lambda: disk.write_file(tmp_path / "keys.json", b"secret"),
+            lambda: disk.switch_link(tmp_path / "current", "slots/a"),
+        ):
+            with pytest.raises(Killed):
+                act()
+    left = set(tmp_path.iterdir())
+    assert len(left) == 2
+    assert left <= set(notes.created)
+    disk.switch_link(tmp_path / "current", "slots/b")
+    assert (tmp_path / "current").readlink() == Path("slots/b")
+    assert len(set(tmp_path.iterdir())) == 2
+
+
 def test_remove_takes_read_only_trees_and_not_what_links_point_to(disk: Disk, notes: Notes, tmp_path: Path) -> None:
     """A read-only slot is removed whole; a link inside it is removed, its target is not."""
     target = tmp_path / "target"

@@ -363,9 +363,10 @@ def test_current_names_only_a_slot_of_ours(device: Device) -> None:
     device.install()
     device.slots.switch(SlotId("1.1.1", "q8"))
     assert device.slots.current() == SlotId("1.1.1", "q8")
-    device.layout.current.unlink()
-    device.layout.current.symlink_to("/etc")
-    assert device.slots.current() is None
+    for elsewhere in ("/etc", "slots/garbage", "slots/1.1.1+..", "slots/one+q8"):
+        device.layout.current.unlink()
+        device.layout.current.symlink_to(elsewhere)
+        assert device.slots.current() is None
     device.layout.current.unlink()
     device.layout.current.mkdir()
     assert device.slots.current() is None

@@ -28,7 +28,7 @@ from modelota.runtime.gateway import new_token
 from modelota.runtime.messages import plain
 from modelota.spec import api
 from modelota.spec.names import is_name
-from modelota.spec.offer import Decision
+from modelota.spec.offer import Answer, Decision
 from modelota.spec.slot import SlotId
 from modelota.spec.version import Version
 
@@ -36,11 +36,24 @@ from modelota.spec.version import Version
 async def check(core: Core, request: api.CheckRequest, *, authority: str) -> list[api.CheckResult]:
     """Look for something newer; the answer is an offer, or why there is none (clause 5.3-a).
 
+    Of several models, one that can't be checked does not keep the others from it: its error is in its `refused`.
+
     Raises:
-        ModelotaError: the check itself did not succeed.
+        ModelotaError: the check itself did not succeed, for any of them.
     """
     loops = [core.loop(request.model)] if request.model else list(core.models.values())
-    return [await _check_one(core, loop, request, authority) for loop in loops]
+    results: list[api.CheckResult] = []
+    errors: list[ModelotaError] = []
+    for loop in loops:
+        try:
+            results.append(await _check_one(core, loop, request, authority))
+        except ModelotaError as error:
+            errors.append(error)
+            body = api.ErrorBody(code=error.code, params=plain(error.params))
+            results.append(api.CheckResult(model=loop.model, refused=(body,)))
+    if len(errors) == len(loops):
+        raise errors[0]
+    return results
 
 
 async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, authority: str) -> api.CheckResult:
@@ -65,7 +78,8 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
     if view is not None:
         target = SlotId(view.offer.to_version, view.offer.to_variant)
         await loop.post(Offered(offer_digest=view.digest, target=target))
-        core.hub.publish("offer", loop.model, {"digest": view.digest, "to_version": view.offer.to_version})
+        if loop.state.offer == view.digest:  # during an update nothing else is on offer
+            core.hub.publish("offer", loop.model, {"digest": view.digest, "to_version": view.offer.to_version})
     elif loop.state.offer is not None:
         await loop.post(OfferGone(reason="nothing newer can be offered"))
     return api.CheckResult(
@@ -115,38 +129,52 @@ async def decide(core: Core, request: api.DecisionRequest, *, authority: str) ->
     """
     view = offer(core, request.offer_digest)
     loop = core.loop(view.offer.model)
-    state = loop.state
-    if state.update is not None:
-        raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
-    if state.offer is None:
-        raise AskPerson("no-offer", model=loop.model)
-    if state.offer != view.digest:
-        raise AskPerson("offer-changed", digest=view.digest, now=state.offer)
+    _require_standing(loop, view.digest)
     if view.shown_at is None:
         raise AskPerson("offer-not-shown", digest=view.digest)
+    if not await _answer(core, loop, view, request.answer, authority, request.channel):
+        if request.answer != "later":  # somebody else's answer, or a check, came first
+            _require_standing(loop, view.digest)
+        # "later" changes no state, and is on record all the same
+        facts = {"digest": view.digest, "answer": request.answer, "authority": authority, "channel": request.channel}
+        core.journal.note(loop.model, "decided", facts)
+    return core.model_status(loop)
+
+
+async def _answer(
+    core: Core, loop: ModelLoop, view: api.OfferView, answer: Answer, authority: str, channel: api.Channel
+) -> bool:
+    """Put an answer on record and act on it; whether it changed anything."""
     decision = Decision(
-        offer_digest=view.digest,
-        answer=request.answer,
-        authority=authority,
-        channel=request.channel,
-        at=iso(core.clock.now()),
+        offer_digest=view.digest, answer=answer, authority=authority, channel=channel, at=iso(core.clock.now())
     )
     core.journal.note_decision(decision)
-    moved = await loop.post(
+    return await loop.post(
         Answered(
             offer_digest=view.digest,
-            answer=request.answer,
+            answer=answer,
             authority=authority,
-            channel=request.channel,
+            channel=channel,
             direction=view.offer.direction,
             target=SlotId(view.offer.to_version, view.offer.to_variant),
             manifest_digest=view.offer.manifest_digest,
         )
     )
-    if not moved:  # "later" changes no state, and is on record all the same
-        facts = {"digest": view.digest, "answer": request.answer, "authority": authority, "channel": request.channel}
-        core.journal.note(loop.model, "decided", facts)
-    return core.model_status(loop)
+
+
+def _require_standing(loop: ModelLoop, digest: str) -> None:
+    """Check that exactly this offer can be answered now.
+
+    Raises:
+        AskPerson: `update-in-progress`, `no-offer`, `offer-changed`.
+    """
+    state = loop.state
+    if state.update is not None:
+        raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
+    if state.offer is None:
+        raise AskPerson("no-offer", model=loop.model)
+    if state.offer != digest:
+        raise AskPerson("offer-changed", digest=digest, now=state.offer)
 
 
 async def control(
@@ -215,6 +243,36 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
         )
         raise error_from(first.code, first.params)
     return api.RollbackResult(model=loop.model, started=False, offer=result.offer)
+
+
+async def verify(core: Core, request: api.VerifyRequest, *, authority: str) -> api.VerifyResult:
+    """Read every installed version; with `repair`, mend the first damaged one, by an offer when it takes fetching.
+
+    Asking for the repair is the decision as long as everything it needs is on the device (requirement 5.1-d).
+
+    Raises:
+        AskPerson: `update-in-progress`, `no-space`.
+        ModelotaError: the disk could not be read.
+    """
+    loop = core.loop(request.model)
+    found = await core.background.run("verify", {"model": loop.model})
+    slots = msgspec.json.decode(found, type=tuple[api.SlotCheck, ...])
+    damaged = next((slot for slot in slots if slot.damaged), None)
+    facts = {"slots": len(slots), "damaged": sum(len(slot.damaged) for slot in slots), "authority": authority}
+    core.journal.note(loop.model, "slots-verified", facts)
+    if damaged is None or not request.repair:
+        return api.VerifyResult(model=loop.model, slots=slots)
+    if loop.state.update is not None:
+        raise AskPerson("update-in-progress", version=loop.state.update.target.version, phase=loop.state.update.phase)
+    target = SlotId(damaged.version, damaged.variant)
+    arguments = {"model": loop.model, "slot": target.name}
+    digest = msgspec.json.decode(await core.background.run("offer-repair", arguments), type=str)
+    view = offer(core, digest)
+    await loop.post(Offered(offer_digest=digest, target=target))
+    if view.offer.planned_bytes:
+        return api.VerifyResult(model=loop.model, slots=slots, offer=view)
+    await _answer(core, loop, view, "accept", authority, request.channel)
+    return api.VerifyResult(model=loop.model, slots=slots, started=True)
 
 
 def versions(core: Core, model: str | None) -> api.VersionsPage:

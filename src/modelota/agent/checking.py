@@ -21,13 +21,15 @@ from modelota.delivery.stores import ObjectStore, open_store
 from modelota.delivery.trust import TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.runtime.protocol import runtimes
-from modelota.spec.api import ErrorBody
+from modelota.spec.api import DamagedFile, ErrorBody, SlotCheck
 from modelota.spec.document import read
 from modelota.spec.limits import MANIFEST_MAX_BYTES
 from modelota.spec.manifest import Manifest, Variant
 from modelota.spec.offer import Plan
+from modelota.spec.slot import SlotId
 from modelota.storage.assembly import peak_space_bytes
 from modelota.storage.layout import Layout
+from modelota.storage.sources import Sources
 from modelota.telemetry.profile import DeviceProfile, check_requirements, device_profile
 
 STORAGE_SHARE_MAX: Final = 0.1  # table 1 of the standard
@@ -149,6 +151,70 @@ class Checker:
             raise RefuseContent("release-withdrawn", model=model, version=version, reason=withdrawal.reason)
         return [version] if state.current is None or state.current.version != version else []
 
+    def verify(self, model: str) -> tuple[SlotCheck, ...]:
+        """Read every chunk of every installed version, and note which are damaged nowhere whole.
+
+        Returns one check per slot; it says what is damaged in that slot, whether or not another slot can mend it.
+        """
+        checks = []
+        layout = self._layout.model(model)
+        digests: set[str] = set()
+        for slot in self._journal.slots(model):
+            manifest = self.manifest(slot.manifest_digest)
+            variant = manifest.variant(slot.slot.variant)
+            alone = Sources()
+            alone.add(manifest, variant.name, layout.slot(slot.slot.name))
+            damaged = []
+            for file in variant.files:
+                chunks = [manifest.chunks[index] for index in file.chunks]
+                bad = [chunk for chunk in chunks if alone.read(chunk.digest) is None]
+                if bad:
+                    size_bytes = sum(chunk.size_bytes for chunk in bad)
+                    damaged.append(DamagedFile(path=file.path, chunks=len(bad), damaged_bytes=size_bytes))
+                digests.update(chunk.digest for chunk in chunks)
+            checks.append(
+                SlotCheck(
+                    version=slot.slot.version,
+                    variant=slot.slot.variant,
+                    checked_bytes=variant.size_bytes,
+                    damaged=tuple(damaged),
+                )
+            )
+        everywhere = Sources()
+        for slot in self._journal.slots(model):
+            everywhere.add(self.manifest(slot.manifest_digest), slot.slot.variant, layout.slot(slot.slot.name))
+        lost = everywhere.damaged(digests)
+        self._journal.note_whole(model, digests - lost)
+        self._journal.note_damaged(model, lost)
+        return tuple(checks)
+
+    def offer_repair(self, model: str, slot: SlotId) -> str:
+        """Make the offer to mend an installed version; it fetches only what no slot holds whole.
+
+        Raises:
+            AskPerson: `version-not-kept`, `no-space`.
+            RefuseContent: `manifest-mismatch`.
+        """
+        description = self._journal.slot(model, slot)
+        if description is None:
+            raise AskPerson("version-not-kept", version=slot.version)
+        state = self._journal.state(model)
+        manifest = self.manifest(description.manifest_digest)
+        plan = planner.plan_repair(manifest, description.manifest_digest, slot.variant, held=self.sources(model).held)
+        current = self._journal.slot(model, state.current) if state.current else None
+        offer = build_offer(
+            manifest,
+            plan,
+            current=current,
+            kept=state.slots,
+            failed_before=False,
+            storage_share_exceeded=False,
+            stale_since=None,
+            direction="repair",
+        )
+        estimate_s, is_guess = estimate(plan, manifest.variant(slot.variant), self._journal.rate)
+        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+
     def recheck(self, offer_digest: str) -> dict[str, object]:
         """Look once more before anything is fetched: is the release still admitted, does the device still fit?
 
@@ -168,7 +234,7 @@ class Checker:
             documents = releases.load_documents(self.client, offer.model)
             self._keep_releases(offer.model, documents)
             withdrawal = documents.control.withdrawal(offer.to_version)
-            if withdrawal is not None:
+            if withdrawal is not None and offer.direction != "repair":
                 raise RefuseContent(
                     "release-withdrawn", model=offer.model, version=offer.to_version, reason=withdrawal.reason
                 )
@@ -210,7 +276,7 @@ class Checker:
                 need=", ".join(manifest.device_models[:8]),
                 found=found,
             )
-        variant, plan = self._choose(manifest, loaded.digest)
+        variant, plan = self._choose(manifest, loaded.digest, state)
         current = self._journal.slot(manifest.model, state.current) if state.current else None
         free = self._profile.storage_free_bytes
         offer = build_offer(
@@ -229,11 +295,22 @@ class Checker:
         estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
 
-    def _choose(self, manifest: Manifest, digest: str) -> tuple[Variant, Plan]:
+    def sources(self, model: str) -> Sources:
+        """The chunks that the slots of `model` should hold, without those that were found damaged."""
+        sources = Sources(self._journal.damaged(model))
+        layout = self._layout.model(model)
+        for slot in self._journal.slots(model):
+            if self._journal.manifest_body(slot.manifest_digest) is not None:
+                sources.add(self.manifest(slot.manifest_digest), slot.slot.variant, layout.slot(slot.slot.name))
+        return sources
+
+    def _choose(self, manifest: Manifest, digest: str, state: State) -> tuple[Variant, Plan]:
         """The first variant in the publisher's order (best first) that this device can run, and the plan for it."""
         reasons: list[AskPerson] = []
+        held = self.sources(manifest.model).held
+        bases = {(slot.version, slot.variant) for slot in state.slots}
         for variant in manifest.variants:
-            plan = planner.plan_full(manifest, digest, variant.name)
+            plan = planner.plan_cheapest(manifest, digest, variant.name, held=held, bases=bases)
             unmet = self._unmet(manifest, variant, plan)
             if not unmet:
                 return variant, plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,25 +15,26 @@ from msgspec import Meta
 from modelota.errors import AskPerson
 
 _MAX_BYTES = 256 * 1024
+SECONDS_MAX: Final = 10 * 366 * 86_400  # ten years: what is added to a date must stay one
 
 
 class Checks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Periodic checks by the supervisor: seconds between them; 0 means only when asked."""
 
-    every_s: Annotated[int, Meta(ge=0)] = 86_400
+    every_s: Annotated[int, Meta(ge=0, le=SECONDS_MAX)] = 86_400
 
 
 class WatchWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long after an update the device may go back by itself, in seconds."""
 
-    window_s: Annotated[int, Meta(ge=0)] = 86_400
+    window_s: Annotated[int, Meta(ge=0, le=SECONDS_MAX)] = 86_400
 
 
 class Fetching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Connections at once, and seconds until a transfer that a passing error stopped is tried again."""
 
     connections: Annotated[int, Meta(ge=1, le=16)] = 4
-    retry_after_s: Annotated[int, Meta(ge=1)] = 60
+    retry_after_s: Annotated[int, Meta(ge=1, le=SECONDS_MAX)] = 60
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +62,7 @@ class CommandProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Engines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How engines are run: seconds until a start counts as failed, and the device's command profiles."""
 
-    start_timeout_s: Annotated[int, Meta(ge=1)] = 300
+    start_timeout_s: Annotated[int, Meta(ge=1, le=SECONDS_MAX)] = 300
     commands: dict[str, CommandProfile] = {}
 
 

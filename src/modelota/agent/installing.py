@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -17,11 +17,12 @@ from modelota.clock import Clock
 from modelota.content.digest import digest_file
 from modelota.content.pack import PackOpener
 from modelota.content.wrap import pack_key
+from modelota.delivery import planner
 from modelota.delivery.fetch import fetch
 from modelota.errors import RefuseContent
 from modelota.runtime.selftest import run_self_tests
 from modelota.spec.enrolment import ClassKey
-from modelota.spec.manifest import Manifest
+from modelota.spec.manifest import Chunk, Manifest
 from modelota.spec.offer import Offer, Plan
 from modelota.spec.slot import SlotDescription, describe
 from modelota.storage.assembly import Assembly
@@ -73,8 +74,10 @@ class Installer:
             raise RefuseContent("manifest-mismatch", model="", version="", detail=f"no offer {offer_digest}")
         self._digest = offer_digest
         self._offer: Offer = view.offer
-        self._plan: Plan = plan
         self._manifest: Manifest = checker.manifest(self._offer.manifest_digest)
+        self._sources = checker.sources(self._offer.model)
+        self._offered: Plan = plan
+        self._plan = planner.without(plan, self._manifest, journal.damaged(self._offer.model))
         self._variant = self._manifest.variant(self._offer.to_variant)
         self._model = layout.model(self._offer.model)
         work = self._model.staging / offer_digest[:16]
@@ -88,7 +91,7 @@ class Installer:
             key = pack_key(pack, self._device_class, self._keys)
             return PackOpener(key, pack.suite, pack.frames, pack.digest)
 
-        return Staging(self._packs, self._plan, self._manifest, opener, self._disk)
+        return Staging(self._packs, self._plan, self._manifest, opener, self._disk, self._sources)
 
     def _assembly(self) -> Assembly:
         return Assembly(self._partial, self._manifest, self._variant, self._disk)
@@ -101,6 +104,7 @@ class Installer:
             TryLater: network and disk errors.
             RefuseContent: `pack-tampered`, `chunk-mismatch`, `server-ignores-ranges`, `pack-key-missing`.
         """
+        self._check_sources()
         staging, assembly = self._staging(), self._assembly()
         try:
             staging.scan()
@@ -130,6 +134,13 @@ class Installer:
             return {"received_bytes": fetched.received_bytes, "requests": fetched.requests, "resumed_bytes": have}
         finally:
             staging.close()
+
+    def _check_sources(self) -> None:
+        """Look at every chunk that the plan counts on; what is damaged is fetched whole, within the ceiling."""
+        damaged = self._sources.damaged(planner.needed_digests(self._plan, self._manifest))
+        if damaged:
+            self._journal.note_damaged(self._offer.model, damaged)
+            self._plan = planner.without(self._plan, self._manifest, damaged)
 
     def verify(self, report: Report) -> dict[str, Any]:
         """Open everything that was fetched once more, as it lies on the disk.
@@ -174,14 +185,27 @@ class Installer:
             # every byte counts half when it is written and half when its file is checked as a whole
             size_bytes = self._variant.size_bytes
             count = _Progress(lambda done, _: report(done // 2, size_bytes), 0, 2 * size_bytes)
-            assembly.write(self._plan, staging, count.received)
+            try:
+                assembly.write(self._plan, staging, count.received, self._sources)
+            except RefuseContent as error:
+                if error.code == "chunk-mismatch":  # a base or a local chunk went bad meanwhile: fetch it instead
+                    self._check_sources()
+                    lost = assembly.missing(self._plan, staging)
+                    if lost:
+                        return {"missing": len(lost)}
+                raise
             assembly.finish(count.received)
             self._measure("deploying", self._variant.size_bytes, started)
         finally:
             staging.close()
         self._journal.register_slot(description)
+        self._journal.note_whole(description.model, (chunk.digest for chunk in self._chunks()))
         slots.seal(self._partial, slot)
         return {"missing": 0, "path": str(slots.directory(slot)), "size_bytes": self._variant.size_bytes}
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for index in {index for file in self._variant.files for index in file.chunks}:
+            yield self._manifest.chunks[index]
 
     def _is_sealed(self, slots: Slots, description: SlotDescription) -> bool:
         if slots.missing_files(description):

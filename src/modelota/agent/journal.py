@@ -8,6 +8,7 @@ events.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ from modelota.storage.ledger import DatabaseLedger
 T = TypeVar("T")
 
 LOG_PAGE_MAX: Final = 1000
+SELF_TESTS_KEPT: Final = 50  # of each model; an answer of the socket holds 16 MiB
 
 
 class Journal:
@@ -242,6 +244,30 @@ class Journal:
         ).fetchone()
         return self._decode(row[0], SlotDescription) if row else None
 
+    def slots(self, model: str) -> tuple[SlotDescription, ...]:
+        """The descriptions of all registered slots."""
+        rows = self._db.execute("SELECT description FROM slots WHERE model = ? ORDER BY slot", (model,))
+        return tuple(self._decode(description, SlotDescription) for (description,) in rows)
+
+    def damaged(self, model: str) -> frozenset[str]:
+        """Digests of chunks that the device should hold and was found not to."""
+        rows = self._db.execute("SELECT digest FROM damaged WHERE model = ?", (model,))
+        return frozenset(digest for (digest,) in rows)
+
+    def note_damaged(self, model: str, digests: Iterable[str]) -> None:
+        """Note chunks that are damaged or gone."""
+        with transaction(self._db, self._path) as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO damaged VALUES (?, ?, ?)", [(model, digest, self._now()) for digest in digests]
+            )
+
+    def note_whole(self, model: str, digests: Iterable[str]) -> None:
+        """Note chunks that were just verified in a slot."""
+        with transaction(self._db, self._path) as db:
+            db.executemany(
+                "DELETE FROM damaged WHERE model = ? AND digest = ?", [(model, digest) for digest in digests]
+            )
+
     def activated(self, model: str, slot: SlotId) -> None:
         """Note that a slot was activated now."""
         with transaction(self._db, self._path) as db:
@@ -305,11 +331,16 @@ class Journal:
             db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (step, blended, self._now()))
 
     def keep_self_test(self, model: str, slot: SlotId, record: bytes) -> None:
-        """Keep a self-test record (JSON)."""
+        """Keep a self-test record (JSON), and the last ones before it: an inconclusive test is repeated for days."""
         with transaction(self._db, self._path) as db:
             db.execute(
                 "INSERT INTO self_tests (model, slot, at, record) VALUES (?, ?, ?, ?)",
                 (model, slot.name, self._now(), record.decode()),
+            )
+            db.execute(
+                "DELETE FROM self_tests WHERE model = ? AND seq NOT IN "
+                "(SELECT seq FROM self_tests WHERE model = ? ORDER BY seq DESC LIMIT ?)",
+                (model, model, SELF_TESTS_KEPT),
             )
 
     def self_tests(self, model: str) -> list[tuple[str, str, dict[str, Any]]]:

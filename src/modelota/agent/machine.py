@@ -172,9 +172,7 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
         return _same(state)
     match event:
         case Done(phase=phase) if phase == update.phase and phase in _NEXT and not update.paused:
-            if phase == "deploying" and update.target not in state.slots:
-                state = msgspec.structs.replace(state, slots=(*state.slots, update.target))
-            return _enter(state, update, _NEXT[phase], now)
+            return _step_done(state, update, phase, now)
         case Failed(phase=phase) if phase == update.phase and not update.paused:
             return _failed(state, update, event, now)
         case ContentMissing() if update.phase in {"verifying", "deploying"} and not update.paused:
@@ -197,6 +195,14 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
             return _end(state, "failed", ErrorBody(code="release-withdrawn", params=params), now, StopWork())
         case _:
             return _same(state)
+
+
+def _step_done(state: State, update: Update, phase: Phase, now: str) -> Step:
+    if phase == "deploying" and update.direction == "repair" and update.target != state.current:
+        return _end(state, "done", None, now)  # a version that is not in use is mended, and that is all
+    if phase == "deploying" and update.target not in state.slots:
+        state = msgspec.structs.replace(state, slots=(*state.slots, update.target))
+    return _enter(state, update, _NEXT[phase], now)
 
 
 def _failed(state: State, update: Update, event: Failed, now: str) -> Step:
@@ -239,11 +245,12 @@ _ENDS: Final = {
 
 
 def _end(
-    state: State, result: Literal["failed", "cancelled"], error: ErrorBody | None, now: str, *first: Effect
+    state: State, result: Literal["done", "failed", "cancelled"], error: ErrorBody | None, now: str, *first: Effect
 ) -> Step:
     update = state.update
     assert update is not None
     judged = result == "failed" and update.phase in {"testing", "activating", "rolling-back"}
+    judged = judged and update.direction != "repair"  # what was used before is not a new version that failed
     if update.phase != "rolling-back" and error is not None and _is_of_the_device(error):
         judged = False  # what this device lacked says nothing against the version
     failed = _added(state.failed, update.target.version) if judged else state.failed

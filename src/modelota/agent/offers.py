@@ -33,6 +33,7 @@ def build_offer(
     failed_before: bool,
     storage_share_exceeded: bool,
     stale_since: str | None,
+    direction: Direction | None = None,
 ) -> Offer:
     """The offer to move from `current` to what `plan` builds.
 
@@ -44,15 +45,18 @@ def build_offer(
         failed_before: the version was tried on this device and went back.
         storage_share_exceeded: afterwards the model takes more than a tenth of the available storage (8.1.1-c).
         stale_since: when the metadata that admits the release expired; None when it is fresh.
+        direction: None tells it from the versions.
     """
     variant = manifest.variant(plan.variant)
     full = variant.package("full")
     from_slot = current.slot if current else None
-    direction: Direction = "install"
-    if from_slot is not None:
+    if direction is None and from_slot is None:
+        direction = "install"
+    elif direction is None and from_slot is not None:
         older = Version.parse(manifest.version) < Version.parse(from_slot.version)
         direction = "rollback" if older else "update"
     known = set(current.permissions) if current else set()
+    assert direction is not None
     consequences = ["engine-restarts", "user-data-kept"] if current else []
     if direction == "rollback":
         consequences += ["older-version", "fetched-again"]
@@ -61,7 +65,7 @@ def build_offer(
     if storage_share_exceeded:
         consequences.append("storage-share")
     keep = (from_slot,) if from_slot else ()
-    removed = tuple(slot.version for slot in kept if slot not in keep)
+    removed = tuple(slot.version for slot in kept if slot not in keep and direction != "repair")
     return Offer(
         model=manifest.model,
         direction=direction,

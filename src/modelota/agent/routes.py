@@ -95,6 +95,10 @@ async def _roll_back(core: Core, body: bytes, _query: dict[str, str], _rest: str
     return await asking.roll_back(core, _body(body, api.RollbackRequest), authority=authority)
 
 
+async def _verify(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await asking.verify(core, _body(body, api.VerifyRequest), authority=authority)
+
+
 async def _versions(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
     return asking.versions(core, query.get("model"))
 
@@ -127,6 +131,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/v1/resume"): Route("decide", _control("resume")),
     ("POST", "/v1/cancel"): Route("decide", _control("cancel")),
     ("POST", "/v1/rollback"): Route("decide", _roll_back),
+    ("POST", "/v1/verify"): Route("see", _verify, decide_if="repair"),
     ("GET", "/v1/versions"): Route("see", _versions),
     ("GET", "/v1/log"): Route("see", _log),
     ("GET", "/v1/self-tests"): Route("see", _self_tests),

@@ -105,4 +105,12 @@ CREATE TABLE tokens (
     made_at TEXT NOT NULL
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE damaged (
+    model TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    found_at TEXT NOT NULL,
+    PRIMARY KEY (model, digest)
+) WITHOUT ROWID;
+""",
 )

@@ -7,10 +7,10 @@ finish on the old one (design decision 9).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from itertools import count
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from modelota.agent.config import Config
 from modelota.agent.engines import engine_spec
@@ -79,11 +79,8 @@ class Serving:
         self.state, self.error = state, error
         self._changed()
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.create_task(run())
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

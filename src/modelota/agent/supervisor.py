@@ -20,7 +20,7 @@ import msgspec
 from modelota.agent import asking, routes
 from modelota.agent.access import authority_of, group_id, require_decide
 from modelota.agent.core import Core
-from modelota.clock import Clock
+from modelota.clock import Clock, from_iso
 from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.http_server import serve_unix
 from modelota.runtime.messages import (
@@ -36,6 +36,7 @@ from modelota.runtime.messages import (
 from modelota.spec import api
 
 CHECK_JITTER: Final = 0.2
+CHECK_FIRST_S: Final = 60.0  # after a start, for a check that is due: the network may have to come up first
 
 
 class Supervisor:
@@ -74,13 +75,30 @@ class Supervisor:
             raise AskPerson("argument-invalid", argument="after", detail="not-a-number")
         return _encoded(self._core.hub.listen(int(text) if text else None))
 
+    def _since_last_check_s(self, clock: Clock) -> float:
+        """Seconds since the model that was checked longest ago; 0 when the clock says nothing sensible."""
+        times = [self._core.journal.last_time(model, "checked") for model in self._core.models]
+        ages = [(clock.now() - from_iso(time)).total_seconds() if time else float("inf") for time in times]
+        return max(0.0, *ages)
+
     async def check_now_and_then(self, clock: Clock) -> None:
         """Look for updates every so often, with jitter so that a fleet does not ask at once; only offers come of it."""
         every_s = self._core.config.checks.every_s
+        since_s = self._since_last_check_s(clock)  # over a restart: a device may never run for as long as `every_s`
         while every_s:
-            await clock.sleep(every_s * (1 + CHECK_JITTER * (2 * random.random() - 1)))  # noqa: S311  spreads load, keeps no secret
+            wait_s = every_s * (1 + CHECK_JITTER * (2 * random.random() - 1))  # noqa: S311  spreads load, keeps no secret
+            await clock.sleep(max(wait_s - since_s, min(wait_s, CHECK_FIRST_S)))
+            since_s = 0.0
             with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
                 await asking.check(self._core, api.CheckRequest(), authority="timer")
+
+    async def offer_again(self) -> None:
+        """When an update ended because it would have fetched more than was agreed to, make the new offer at once."""
+        async for event in self._core.hub.listen(None):
+            error = event.data.get("error")
+            if event.kind == "outcome" and error and error["code"] == "ceiling-exceeded":
+                with contextlib.suppress(ModelotaError):  # the agent journalled it; the next check tries again
+                    await asking.check(self._core, api.CheckRequest(model=event.model), authority="agent")
 
 
 async def _encoded(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
@@ -112,13 +130,14 @@ async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) 
             await core.open_gateway(group=group)
             await core.go_on()
             checks = asyncio.create_task(supervisor.check_now_and_then(core.clock))
+            offers = asyncio.create_task(supervisor.offer_again())
             serving = [asyncio.create_task(_serve_current(core, model)) for model in core.models]
             if ready is not None:
                 ready(core)
             await stop.wait()
-            for task in (checks, *serving):
+            for task in (checks, offers, *serving):
                 task.cancel()
-            await asyncio.gather(checks, *serving, return_exceptions=True)
+            await asyncio.gather(checks, offers, *serving, return_exceptions=True)
         finally:
             core.hub.close()
             await server.close()

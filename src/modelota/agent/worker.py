@@ -77,6 +77,11 @@ class Worker:
                     allow_stale=arguments["allow_stale"],
                     version=arguments.get("version"),
                 )
+            case "verify":
+                return await asyncio.to_thread(self._checker().verify, arguments["model"])
+            case "offer-repair":
+                slot = SlotId.parse(arguments["slot"])
+                return await asyncio.to_thread(self._checker().offer_repair, arguments["model"], slot)
             case "rechecking":
                 return await asyncio.to_thread(self._checker().recheck, arguments["offer_digest"])
             case "fetching":

@@ -134,6 +134,18 @@ def rollback(
     _run(device_decide.rollback(device_root(root), model, version))
 
 
+@_command("verify", mark("Read every installed version and compare it with what was signed."))
+def verify(
+    root: Root = None,
+    model: Model = None,
+    repair: Annotated[bool, typer.Option("--repair", help=mark("Mend what is damaged."))] = False,
+) -> None:
+    """Verify the installed versions."""
+    from modelota.cli import device_decide
+
+    _run(device_decide.verify(device_root(root), model, repair=repair))
+
+
 @_command("status", mark("Show what is in use and what is under way."))
 def status(root: Root = None) -> None:
     """Show the state of every model."""

@@ -15,7 +15,7 @@ from modelota.cli.follow import follow, last_outcome, uncancel
 from modelota.cli.options import device_root
 from modelota.cli.question import ask_answer, can_ask
 from modelota.cli.session import Session, current
-from modelota.errors import AskPerson
+from modelota.errors import AskPerson, RefuseContent
 from modelota.i18n import units
 from modelota.i18n.errors import render_error
 from modelota.i18n.offer import render_offer
@@ -135,6 +135,59 @@ async def rollback(root: Path, model: str | None, version: str | None) -> int:
             return await _decide(access, session, result.offer)
         session.line(await _declare_shown(access, session, result.offer))
         raise Reported(AskPerson("decision-required", digest=result.offer.digest), "offered")
+
+
+async def verify(root: Path, model: str | None, *, repair: bool) -> int:
+    """Read every installed version; with `repair` mend the first damaged one, by an offer when it takes fetching.
+
+    Returns:
+        0 when everything is whole, or was mended; the status of `slot-damaged` when damage was only found.
+
+    Raises:
+        AskPerson: `decision-required`: something has to be fetched, and nobody sits at a terminal.
+    """
+    session = current()
+    channel: Channel = "terminal" if can_ask(session) else "script"
+    async with agent_access.open_access(root) as access:
+        request = api.VerifyRequest(model=model, repair=repair, channel=channel)
+        before = (await ask(access, api.Status, "GET", "/v1/status")).models
+        result = await ask(access, api.VerifyResult, "POST", "/v1/verify", request)
+        session.emit(result)
+        _tell_slots(session, result)
+        damaged = [slot for slot in result.slots if slot.damaged]
+        if result.started:
+            known = next((each.last_outcome for each in before if each.model == result.model), None)
+            return await follow(access, session, result.model, known, patient=_patient(access, session))
+        if result.offer is not None and can_ask(session):
+            return await _decide(access, session, result.offer)
+        if result.offer is not None:
+            session.line(await _declare_shown(access, session, result.offer))
+            raise Reported(AskPerson("decision-required", digest=result.offer.digest), "offered")
+        if damaged:
+            slot = f"{damaged[0].version}+{damaged[0].variant}"
+            raise RefuseContent("slot-damaged", slot=slot, path=damaged[0].damaged[0].path)
+        return 0
+
+
+def _tell_slots(session: Session, result: api.VerifyResult) -> None:
+    for slot in result.slots:
+        size = units.size(slot.checked_bytes, session.language)
+        if not slot.damaged:
+            session.say(
+                "{version} (variant {variant}): {size} are whole.",
+                version=slot.version,
+                variant=slot.variant,
+                size=size,
+            )
+        for file in slot.damaged:
+            session.say(
+                "{version} (variant {variant}): {path} is damaged: {size} in {chunks} parts.",
+                version=slot.version,
+                variant=slot.variant,
+                path=file.path,
+                size=units.size(file.damaged_bytes, session.language),
+                chunks=file.chunks,
+            )
 
 
 async def _check(

@@ -9,8 +9,8 @@ import typer
 
 from modelota.cli import repo_care, repo_check, repo_look
 from modelota.cli.passphrase import PassphraseFd, passphrases
-from modelota.cli.repo_options import TitleEn, TitleZh
-from modelota.cli.repo_report import PublishLines, publish_object, publish_rows
+from modelota.cli.repo_options import ArchiveKeyFile, Baselines, FullOnly, Incremental, Jobs, TitleEn, TitleZh
+from modelota.cli.repo_report import PublishLines, package_rows, publish_object, publish_rows
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
 from modelota.cli.workspace import ModelName, Repo, find_workspace, open_workspace, repository_state
@@ -148,14 +148,23 @@ def publish(
         str | None,
         typer.Option("--version", metavar="VERSION", help=mark("Its version, if there is no description.")),
     ] = None,
+    incremental: Incremental = False,
+    baseline: Baselines = None,
+    full_only: FullOnly = False,
+    archive_key: ArchiveKeyFile = None,
+    jobs: Jobs = None,
     repo: Repo = None,
     model: ModelName = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Publish a release."""
+    from modelota.cli.repo_options import package_choice
     from modelota.repository.publish import publish as publish_release
 
     session = current()
+    choice = package_choice(
+        full_only=full_only, incremental=incremental, baselines=baseline, archive_key=archive_key, jobs=jobs
+    )
     lines = PublishLines(session)
     try:
         with repository_state():
@@ -167,6 +176,7 @@ def publish(
                 dry_run=dry_run,
                 version=version,
                 model=model,
+                packages=choice,
                 on_progress=lines,
             )
     finally:
@@ -179,6 +189,8 @@ def publish(
     else:
         session.say("{model} {version} is published.", model=report.model, version=report.version)
     session.rows(publish_rows(report, session.texts), "  ")
+    session.line()
+    session.table(*package_rows(report, session.texts))
     if report.refusals:
         raise typer.Exit(AskPerson.exit_status)
 

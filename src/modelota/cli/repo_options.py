@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, TypeVar, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 import typer
@@ -12,6 +13,9 @@ import typer
 from modelota.errors import AskPerson
 from modelota.i18n.texts import mark
 from modelota.repository.workspace import Kem, SuiteName, Threshold, Thresholds
+
+if TYPE_CHECKING:
+    from modelota.repository.packages import PackageChoice
 
 _THRESHOLD: Final = re.compile(
     r"(root|targets|snapshot|timestamp|releases|control)=([0-9]{1,2})/([0-9]{1,2})", re.ASCII
@@ -24,6 +28,39 @@ TitleZh = Annotated[
 ]
 TitleEn = Annotated[
     str | None, typer.Option("--title-en", metavar="TEXT", help=mark("What people call the model, in English."))
+]
+FullOnly = Annotated[
+    bool, typer.Option("--full-only", help=mark("Make full packages only: quicker, but every device downloads all."))
+]
+Incremental = Annotated[
+    bool,
+    typer.Option(
+        "--incremental",
+        help=mark("Insist on an incremental package: refuse the release where it would be above 30 % of the full one."),
+    ),
+]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="VERSION",
+        help=mark(
+            "Make a differential package from this version; may be repeated. Default: the newest three, and the first "
+            "of each major version."
+        ),
+    ),
+]
+ArchiveKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive-key", metavar="FILE", help=mark("Open earlier releases with this key, if those here do not.")
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", min=1, max=1024, help=mark("Processes that compress. Default: one per processor core.")
+    ),
 ]
 
 T = TypeVar("T")
@@ -77,6 +114,32 @@ def seconds_from(text: str, option: str) -> float:
     if match is None:
         raise AskPerson("argument-invalid", argument=f"{option} {text}", detail="not-a-duration")
     return int(match[1]) * _HOUR_S * (24 if match[2] == "d" else 1)
+
+
+def package_choice(
+    *,
+    full_only: bool,
+    incremental: bool,
+    baselines: Sequence[str] | None,
+    archive_key: Path | None,
+    jobs: int | None,
+) -> PackageChoice:
+    """Which packages are made.
+
+    Raises:
+        AskPerson: `argument-invalid`: options that contradict each other.
+    """
+    from modelota.repository.packages import PackageChoice
+
+    if full_only and (incremental or baselines):
+        raise AskPerson("argument-invalid", argument="--full-only", detail="contradicts")
+    return PackageChoice(
+        full_only=full_only,
+        incremental=incremental,
+        baselines=tuple(baselines) if baselines else None,
+        archive_key=archive_key,
+        workers=jobs,
+    )
 
 
 def _one_of(text: str, choices: tuple[T, ...], option: str) -> T:

@@ -8,13 +8,28 @@ from modelota.cli.session import Session
 from modelota.i18n import units
 from modelota.i18n.errors import render_error
 from modelota.i18n.texts import Texts, mark
-from modelota.repository.report import PublishProgress, PublishReport
+from modelota.repository.report import PackageReport, PublishProgress, PublishReport
 
 _STEPS = {
     "reading": mark("reading"),
     "packing": mark("packing and sealing"),
+    "comparing": mark("comparing with earlier releases"),
     "uploading": mark("uploading"),
     "committing": mark("making it visible"),
+}
+
+_MODES = {"full": mark("full"), "incremental": mark("incremental"), "differential": mark("differential")}
+_SKIPPED = {
+    "too-large": mark("skipped: above 30 % of the full package"),
+    "not-smaller": mark("skipped: less than 1 % smaller than another package"),
+    "no-counterpart": mark("skipped: that version has no such variant"),
+    "locked": mark("skipped: no key here opens that version"),
+    "unreadable": mark("skipped: that version is damaged in the repository"),
+    "manifest-full": mark("skipped: the release's description would become too large"),
+}
+_NOTES = {
+    "header-large": mark("its header is too large to be worth reading"),
+    "version-unknown": mark("its format has a version that is not known here"),
 }
 
 
@@ -75,10 +90,41 @@ def publish_rows(report: PublishReport, texts: Texts) -> list[tuple[str, str]]:
         (texts.say("Device classes"), texts.listing(list(report.device_classes))),
         (texts.say("Device models"), texts.listing(list(report.device_models)) or texts.say("all")),
     ]
+    for note in report.notes:
+        reason = texts.say(_NOTES.get(note.note, mark("its header contradicts itself ({note})")), note=note.note)
+        told_note = texts.say(
+            "{path} is published as it is, without knowing its tensors: {reason}.", path=note.path, reason=reason
+        )
+        rows.append((texts.say("Note"), told_note))
+    dropped = sum(package.dropped for variant in report.variants for package in variant.packages)
+    if dropped:
+        told_dropped = texts.count(
+            "{n} difference was coded wrongly and replaced. Please report it.",
+            "{n} differences were coded wrongly and replaced. Please report it.",
+            dropped,
+        )
+        rows.append((texts.say("Note"), told_dropped))
     for refusal in report.refusals:
         told = render_error(refusal.code, refusal.params, language, "published-unchanged")
         rows.append((texts.say("Refused"), f"{told.what}\n{told.remedy}\n[{told.code}]"))
     return rows
+
+
+def package_rows(report: PublishReport, texts: Texts) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and rows of the table of packages."""
+    say = texts.say
+    headings = (say("Variant"), say("Package"), say("From"), say("Size"), say("Of the full one"), "")
+    rows: list[tuple[str, ...]] = []
+    for variant in report.variants:
+        for package in variant.packages:
+            base = " ".join(part for part in (package.base_version, package.base_variant) if part)
+            size, share = "", ""
+            if package.size_bytes is not None:
+                size = units.size(package.size_bytes, texts.language)
+                share = f"{package.size_bytes / variant.full_bytes:.1%}" if variant.full_bytes else ""
+            note = texts.say(_SKIPPED[package.skipped]) if package.skipped else ""
+            rows.append((variant.name, texts.say(_MODES[package.mode]), base, size, share, note))
+    return headings, rows
 
 
 def publish_object(report: PublishReport) -> dict[str, object]:
@@ -90,7 +136,13 @@ def publish_object(report: PublishReport) -> dict[str, object]:
         "dry_run": report.dry_run,
         "already_published": report.already_published,
         "variants": [
-            {"name": each.name, "files": each.files, "size_bytes": each.size_bytes, "full_bytes": each.full_bytes}
+            {
+                "name": each.name,
+                "files": each.files,
+                "size_bytes": each.size_bytes,
+                "full_bytes": each.full_bytes,
+                "packages": [_package_object(package) for package in each.packages],
+            }
             for each in report.variants
         ],
         "new_packs": report.new_packs,
@@ -99,6 +151,18 @@ def publish_object(report: PublishReport) -> dict[str, object]:
         "manifest_bytes": report.manifest_bytes,
         "device_classes": report.device_classes,
         "device_models": report.device_models,
+        "notes": [{"path": each.path, "note": each.note} for each in report.notes],
         "refusals": [{"code": each.code, "params": each.params} for each in report.refusals],
         "snapshot": report.snapshot,
+    }
+
+
+def _package_object(package: PackageReport) -> dict[str, object]:
+    return {
+        "mode": package.mode,
+        "base_version": package.base_version,
+        "base_variant": package.base_variant,
+        "size_bytes": package.size_bytes,
+        "skipped": package.skipped,
+        "dropped": package.dropped,
     }

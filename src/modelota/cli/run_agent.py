@@ -1,6 +1,6 @@
 """The process of `modelota device run`: an interpreter of its own, because the supervisor lives in 30 MB.
 
-Started as `python -m modelota.cli.run_agent ROOT [--lang …] [--json]`; imports neither typer nor rich.
+Started as `python -P -m modelota.cli.run_agent ROOT [--lang …] [--json]`; imports neither typer nor rich.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def command_line(root: Path, session: Session) -> list[str]:
     """The command that runs the agent of `root` and speaks as `session` does."""
-    words = [sys.executable, "-m", __name__, str(root), "--lang", session.language]
+    words = [sys.executable, "-P", "-m", __name__, str(root), "--lang", session.language]
     return [*words, "--json"] if session.as_json else words
 
 

@@ -154,25 +154,25 @@ class Device:
                 return entries
             entries += page
 
-    def check(self, model: str | None = None) -> dict[str, Any]:
-        """`POST /v1/check`: what it says about the model.
+    def check(self, model: str | None = None, *, version: str | None = None) -> dict[str, Any]:
+        """`POST /v1/check`: what it says about the model; with `version`, about that very version.
 
         Raises:
             Unreached: the check failed.
         """
-        answer = self.socket.request("POST", "/v1/check", {"model": model or self.model})
+        answer = self.socket.request("POST", "/v1/check", {"model": model or self.model, "version": version})
         if answer.status != 200:
             raise Unreached(f"check: {answer.status} {answer.body}")
         found: dict[str, Any] = answer.body[0]
         return found
 
-    def offer(self, model: str | None = None) -> dict[str, Any]:
-        """Check, and the offer that comes of it.
+    def offer(self, model: str | None = None, *, version: str | None = None) -> dict[str, Any]:
+        """Check, and the offer that comes of it; with `version`, the one for that very version.
 
         Raises:
             Unreached: there is none.
         """
-        found = self.check(model)
+        found = self.check(model, version=version)
         if found["offer"] is None:
             raise Unreached(f"no offer for {model or self.model}: {found}")
         view: dict[str, Any] = found["offer"]
@@ -187,13 +187,13 @@ class Device:
         """Answer an offer."""
         return self.socket.request("POST", "/v1/decisions", {"offer_digest": digest, "answer": answer})
 
-    def accept_offer(self, model: str | None = None) -> dict[str, Any]:
+    def accept_offer(self, model: str | None = None, *, version: str | None = None) -> dict[str, Any]:
         """Check, show and accept; returns the offer.
 
         Raises:
             Unreached: no offer, or not accepted.
         """
-        view = self.offer(model)
+        view = self.offer(model, version=version)
         self.show(view["digest"])
         taken = self.answer(view["digest"], "accept")
         if taken.status != 200:

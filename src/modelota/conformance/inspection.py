@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from modelota.conformance.checks import CHECKS
 from modelota.conformance.checks.of_device import DEVICE_CHECKS, RunningDevice
-from modelota.conformance.checks.of_repository import REPOSITORY_CHECKS, PublishedRepository
+from modelota.conformance.checks.of_repository import REPOSITORY_CHECKS
+from modelota.conformance.published import PublishedRepository
 from modelota.conformance.requirements import REQUIREMENTS
 from modelota.conformance.row import Examination, Row, Text, Unmeasurable, Unreached
 from modelota.conformance.stage import Stage

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+import zstandard
+
 BLOCK_BYTES: Final = 64 * 1024
 WINDOW_BYTES: Final = 24
 WINDOWS: Final = 400
+_WINDOW_LOG_MIN: Final = 20
 _SAMPLE_EVERY_S: Final = 0.08
 _IOPRIO_WHO_PROCESS: Final = 1
 _SYS_IOPRIO_GET: Final = {"x86_64": 252, "aarch64": 31}
@@ -37,6 +40,20 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def patch_from_bytes(old: bytes, new: bytes) -> int:
+    """What zstd needs to get from `old` to `new`, as `zstd -19 --long --patch-from` does it; proven by undoing it."""
+    base = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    window_log = max(_WINDOW_LOG_MIN, (len(old) + len(new)).bit_length())
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=window_log, enable_ldm=True, source_size=len(new), dict_size=len(old)
+    )
+    patch = zstandard.ZstdCompressor(dict_data=base, compression_params=parameters).compress(new)
+    undone = zstandard.ZstdDecompressor(dict_data=base, max_window_size=1 << window_log).decompress(patch)
+    if undone != new:
+        raise ValueError("zstd did not give back what it was given")
+    return len(patch)
 
 
 def files_below(directory: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from modelota.errors import AskPerson
 from modelota.testing.engine import fake_model
 
 PROMPT: Final = "Who are you?"
+_CHANGED_EVERY_BYTES: Final = 16
 _VERSIONS: Final = ("1.1.1", "1.1.2", "1.1.3")  # first, better, bad
 
 Table = dict[str, Any]
@@ -29,13 +30,14 @@ class Family:
         first: description of a release that works.
         better: of one that works and follows it.
         bad: of one that is well-formed and does not prove itself.
-        plain: files whose bytes must not be found in what is published.
+        line: of all releases that work, in order; each follows the one before.
     """
 
     model: str
     first: Table
     better: Table
     bad: Table
+    line: tuple[Table, ...]
 
     def plain(self, table: Table) -> list[Path]:
         """The model files of a release."""
@@ -79,7 +81,13 @@ def _from_descriptions(directory: Path) -> Family:
     first, better, bad = (found[version] for version in _VERSIONS)
     for table in (better, bad):
         table.pop("predecessor", None)
-    return Family(str(first["model"]), first, _urgent(better), bad)
+    line = tuple(found[version] for version in sorted(found, key=_parts) if version != _VERSIONS[2])
+    return Family(str(first["model"]), first, _urgent(better), bad, line)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """Numbers to sort by; what is none comes first, and is refused when it is published."""
+    return tuple(int(part) if part.isdecimal() else -1 for part in version.split("."))
 
 
 def _from_file(file: Path, scratch: Path) -> Family:
@@ -105,7 +113,7 @@ def _from_file(file: Path, scratch: Path) -> Family:
             "self_tests": tests,
         }
         tables.append(_head("conformance/model", version) | {"variants": [variant]})
-    return Family("conformance/model", tables[0], _urgent(tables[1]), tables[2])
+    return Family("conformance/model", tables[0], _urgent(tables[1]), tables[2], tuple(tables[:2]))
 
 
 def _urgent(table: Table) -> Table:
@@ -130,12 +138,23 @@ def _head(model: str, version: str) -> Table:
     }
 
 
+def _ballast(model: str, version: str, size_bytes: int, *, related: bool) -> bytes:
+    own = random.Random(f"{model} {version}")  # noqa: S311  reproducible content, not a secret
+    if not related:
+        return own.randbytes(size_bytes)
+    data = bytearray(random.Random(model).randbytes(size_bytes))  # noqa: S311  the same
+    for start in range(0, size_bytes - _CHANGED_EVERY_BYTES, _CHANGED_EVERY_BYTES):
+        data[start + own.randrange(_CHANGED_EVERY_BYTES)] = own.randrange(256)
+    return bytes(data)
+
+
 def standin(
     scratch: Path,
     model: str,
     version: str = "1.1.1",
     *,
     ballast_bytes: int = 0,
+    related: bool = False,
     requires: Mapping[str, Any] | None = None,
     perplexity: bool = False,
 ) -> Table:
@@ -146,6 +165,8 @@ def standin(
         model: its name.
         version: its version; also what its answer tells.
         ballast_bytes: bytes that nothing can compress, beside the engine's script.
+        related: versions share most of the ballast: one byte in `_CHANGED_EVERY_BYTES` is each version's own, so that
+            no chunk stays the same and a difference is small.
         requires: what it demands of a device.
         perplexity: give it a test that the stand-in engine can't run.
     """
@@ -154,8 +175,7 @@ def standin(
     (folder / "script.json").write_bytes(fake_model(answers={PROMPT: f"I am {model} {version}"}))
     files = [{"source": str(folder / "script.json"), "path": "script.json"}]
     if ballast_bytes:
-        seed = random.Random(f"{model} {version}")  # noqa: S311  reproducible content, not a secret
-        (folder / "ballast.bin").write_bytes(seed.randbytes(ballast_bytes))
+        (folder / "ballast.bin").write_bytes(_ballast(model, version, ballast_bytes, related=related))
         files.append({"source": str(folder / "ballast.bin"), "path": "ballast.bin"})
     test = {"id": "who", "prompt": PROMPT, "check": {"kind": "contains", "values": [version]}, "max_tokens": 16}
     tests: Table = {"functional": [test]}

@@ -1,20 +1,23 @@
 """Which chunk comes from where, and in how many requests. Pure: no input or output.
 
-Only full packages so far: every chunk of the variant comes from a pack.
+A plan has exactly one mode (requirement 5.2.1-a): full, incremental, or differential.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
+from modelota.content.delta import BASELESS, OPERATIONS
 from modelota.errors import RefuseContent
-from modelota.spec.manifest import Manifest, Route
+from modelota.spec.manifest import DELTA_PREFIX, Manifest, Mode, Package, Route
 from modelota.spec.offer import Plan, PlannedFrame
 
-CODECS: Final = frozenset({"raw", "zstd"})  # what this version's decoder knows
+# What this version's decoder knows: what needs no base under its own name, deltas behind their prefix.
+CODECS: Final = BASELESS | {f"{DELTA_PREFIX}{name}" for name in OPERATIONS if name not in BASELESS}
+INCREMENTAL_SHARE_MAX: Final = 0.3  # of the full package (requirement 5.2.1-a)
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,35 +51,161 @@ def plan_full(manifest: Manifest, manifest_digest: str, variant_name: str, *, co
         RefuseContent: `manifest-mismatch` (no such variant, no full package), `document-needs-newer` (a chunk can be
             had only with a codec that is not in `codecs`).
     """
+    chosen = _whole_frames(manifest, variant_name, codecs)
+    return _plan(manifest, "full", manifest_digest, variant_name, chosen.values(), ())
+
+
+def plan_cheapest(
+    manifest: Manifest,
+    manifest_digest: str,
+    variant_name: str,
+    *,
+    held: Collection[str],
+    bases: Collection[tuple[str, str]],
+    codecs: Collection[str] = CODECS,
+) -> Plan:
+    """The plan of one mode that fetches least; of equal ones the simplest (full, incremental, differential).
+
+    An incremental plan takes what the device holds and fetches the rest whole; it is allowed when the publisher made
+    such a package and at most `INCREMENTAL_SHARE_MAX` of the full one is fetched (requirement 5.2.1-a). A differential
+    plan may also use deltas against chunks that the device holds; it is allowed when the publisher made such a package
+    for a version that the device has.
+
+    Args:
+        manifest: checked.
+        manifest_digest: its SHA-256.
+        variant_name: the variant wanted.
+        held: digests of the chunks that the device holds, of whatever version, verified when they are used.
+        bases: version and variant of every slot that the device has.
+        codecs: what the decoder knows.
+
+    Raises:
+        RefuseContent: as `plan_full`.
+    """
+    variant = manifest.variant(variant_name)
+    whole = _whole_frames(manifest, variant_name, codecs)
+    plans = [_plan(manifest, "full", manifest_digest, variant_name, whole.values(), ())]
+    local = [index for index in whole if manifest.chunks[index].digest in held]
+    rest = {index: frame for index, frame in whole.items() if index not in set(local)}
+    if any(package.mode == "incremental" for package in variant.packages):
+        plan = _plan(manifest, "incremental", manifest_digest, variant_name, rest.values(), local)
+        if plan.fetch_bytes <= INCREMENTAL_SHARE_MAX * plans[0].fetch_bytes:
+            plans.append(plan)
+    usable = [
+        package
+        for package in variant.packages
+        if package.mode == "differential" and (package.base_version, package.base_variant) in bases
+    ]
+    if usable:
+        smallest = dict(rest)
+        for package in usable:
+            for route in package.routes:
+                known = smallest.get(route.chunk)
+                frame = _frame(manifest, package, route)
+                fits = route.codec in codecs and (frame.base is None or frame.base in held)
+                if known is not None and fits and frame.length_bytes < known.length_bytes:
+                    smallest[route.chunk] = frame
+        plans.append(_plan(manifest, "differential", manifest_digest, variant_name, smallest.values(), local))
+    return min(plans, key=lambda plan: plan.fetch_bytes)  # min keeps the first of equal ones
+
+
+def plan_repair(
+    manifest: Manifest,
+    manifest_digest: str,
+    variant_name: str,
+    *,
+    held: Collection[str],
+    codecs: Collection[str] = CODECS,
+) -> Plan:
+    """Rebuild an installed variant: what is whole on the device is taken from there, and only the rest is fetched.
+
+    Raises:
+        RefuseContent: as `plan_full`.
+    """
+    whole = _whole_frames(manifest, variant_name, codecs)
+    local = {index for index in whole if manifest.chunks[index].digest in held}
+    rest = [frame for index, frame in whole.items() if index not in local]
+    return _plan(manifest, "incremental", manifest_digest, variant_name, rest, local)
+
+
+def without(plan: Plan, manifest: Manifest, damaged: Collection[str], *, codecs: Collection[str] = CODECS) -> Plan:
+    """The same plan when chunks that it counted on turned out damaged or gone: what needs them is fetched whole.
+
+    Args:
+        plan: as it was offered.
+        manifest: of the release.
+        damaged: digests of chunks that the device does not hold after all.
+        codecs: what the decoder knows.
+
+    Returns:
+        A plan of the same mode, and `plan` itself when nothing changes.
+    """
+    if not damaged:
+        return plan
+    lost = {index for index in plan.local_chunks if manifest.chunks[index].digest in damaged}
+    lost |= {frame.chunk for frame in plan.frames if frame.base in damaged}
+    if not lost:
+        return plan
+    whole = _whole_frames(manifest, plan.variant, codecs)
+    frames = [frame for frame in plan.frames if frame.chunk not in lost]
+    frames += [whole[index] for index in lost]
+    local = [index for index in plan.local_chunks if index not in lost]
+    return _plan(manifest, plan.mode, plan.manifest_digest, plan.variant, frames, local)
+
+
+def needed_digests(plan: Plan, manifest: Manifest) -> frozenset[str]:
+    """Digests of the chunks that the device must hold to carry out `plan`."""
+    local = {manifest.chunks[index].digest for index in plan.local_chunks}
+    return frozenset(local | {frame.base for frame in plan.frames if frame.base is not None})
+
+
+def _whole_frames(manifest: Manifest, variant_name: str, codecs: Collection[str]) -> dict[int, PlannedFrame]:
+    """One frame for every chunk of the variant that needs nothing else."""
     package = manifest.variant(variant_name).package("full")
     if package is None:
         detail = f"no full package of {variant_name}"
         raise RefuseContent("manifest-mismatch", model=manifest.model, version=manifest.version, detail=detail)
-    chosen: dict[int, Route] = {}
+    chosen: dict[int, PlannedFrame] = {}
     for route in package.routes:
-        if route.codec in codecs:
-            chosen.setdefault(route.chunk, route)
+        if route.codec in codecs and route.base is None:
+            chosen.setdefault(route.chunk, _frame(manifest, package, route))
     unreadable = next((route for route in package.routes if route.chunk not in chosen), None)
     if unreadable is not None:
         raise RefuseContent("document-needs-newer", document=Manifest.NAME, field=f"codec {unreadable.codec}")
-    routes = sorted(chosen.values(), key=lambda route: (route.pack, route.offset, route.chunk))
-    frames = tuple(
-        PlannedFrame(
-            pack=manifest.packs[route.pack].digest,
-            frame=route.frame,
-            offset=route.offset,
-            length_bytes=route.length_bytes,
-            codec=route.codec,
-            chunk=route.chunk,
-        )
-        for route in routes
+    return chosen
+
+
+def _frame(manifest: Manifest, package: Package, route: Route) -> PlannedFrame:
+    base = None if route.base is None else package.bases[route.base]
+    return PlannedFrame(
+        pack=manifest.packs[route.pack].digest,
+        frame=route.frame,
+        offset=route.offset,
+        length_bytes=route.length_bytes,
+        codec=route.codec,
+        chunk=route.chunk,
+        base=base.digest if base else None,
+        base_bytes=base.size_bytes if base else 0,
     )
+
+
+def _plan(
+    manifest: Manifest,
+    mode: Mode,
+    manifest_digest: str,
+    variant: str,
+    frames: Iterable[PlannedFrame],
+    local: Iterable[int],
+) -> Plan:
+    order = {pack.digest: number for number, pack in enumerate(manifest.packs)}
+    ordered = tuple(sorted(frames, key=lambda frame: (order[frame.pack], frame.offset, frame.chunk)))
     return Plan(
-        mode="full",
+        mode=mode,
         manifest_digest=manifest_digest,
-        variant=variant_name,
-        frames=frames,
-        fetch_bytes=sum(frame.length_bytes for frame in frames),
+        variant=variant,
+        frames=ordered,
+        local_chunks=tuple(sorted(local)),
+        fetch_bytes=sum(frame.length_bytes for frame in ordered),
     )
 
 

@@ -23,16 +23,19 @@ _DONE: Final[Mapping[str, str]] = {
     "install": mark("{to} is installed and in use."),
     "update": mark("Updated: {to} is in use."),
     "rollback": mark("Went back: {to} is in use."),
+    "repair": mark("{to} is repaired."),
 }
 _FAILED: Final[Mapping[str, str]] = {
     "install": mark("The installation of {to} did not succeed."),
     "update": mark("The update to {to} did not succeed."),
     "rollback": mark("Going back to {to} did not succeed."),
+    "repair": mark("The repair of {to} did not succeed."),
 }
 _CANCELLED: Final[Mapping[str, str]] = {
     "install": mark("The installation of {to} was cancelled."),
     "update": mark("The update to {to} was cancelled."),
     "rollback": mark("Going back to {to} was cancelled."),
+    "repair": mark("The repair of {to} was cancelled."),
 }
 _STATES: Final[Mapping[str, str]] = {
     "active": mark("in use"),

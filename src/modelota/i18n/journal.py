@@ -29,6 +29,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "gates-open": mark("Nothing stands in the way of the switch-over."),
     "activated": mark("Version {to_version} was put to use; it is watched until {watch_until}."),
     "withdrawn": mark("The publisher withdrew version {version} ({reason})."),
+    "slots-verified": mark(
+        "The installed versions were read and compared: {damaged} damaged files in {slots} versions."
+    ),
     "watch-ended": mark("Version {to_version} proved itself; the watch ended."),
     "rolled-back": mark("The device went back to version {version}."),
     "paused": mark("The update was paused."),

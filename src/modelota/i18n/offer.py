@@ -37,6 +37,7 @@ _READY: Final[Mapping[str, str]] = {
     "install": mark("{model} {version} can be installed"),
     "update": mark("{model} {version} is available"),
     "rollback": mark("{model} can go back to {version}"),
+    "repair": mark("{model} {version} can be repaired"),
 }
 
 

@@ -1,21 +1,23 @@
-"""Second reading: chunks become sealed frames, frames become packs, and all of it a manifest. In bounded memory."""
+"""Second reading: chunks become sealed frames, and frames become packs. In bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
-from modelota.content.coding import encode
 from modelota.content.pack import ClosedPack, PackWriter
 from modelota.content.suites import TAG_BYTES
 from modelota.content.wrap import ARCHIVE, wrap
 from modelota.repository.description import SourceVariant
+from modelota.repository.encoding import ChunkJob, Encoders, code_chunk
 from modelota.repository.scan import Progress, ScannedFile, reread
 from modelota.repository.workspace import PublisherConfig, Recipient
 from modelota.spec.limits import PACK_TARGET_BYTES
-from modelota.spec.manifest import Chunk, FileEntry, KeyWrap, Pack, Package, Route, Variant
+from modelota.spec.manifest import Chunk, KeyWrap, Pack
 from modelota.storage.durable import disk_errors
 
 OnPack = Callable[[Path, Pack], None]
@@ -30,27 +32,6 @@ class Placed:
     offset: int
     length_bytes: int
     codec: str
-
-
-@dataclass(frozen=True)
-class Built:
-    """What the second reading made: the manifest's tables, and how much of it is new.
-
-    Attributes:
-        chunks: the chunk table.
-        packs: the pack table.
-        variants: with files and full packages.
-        new_packs: digests of packs that this release brings.
-        new_bytes: their size.
-        reused_bytes: sealed bytes of chunks that published packs already hold.
-    """
-
-    chunks: tuple[Chunk, ...]
-    packs: tuple[Pack, ...]
-    variants: tuple[Variant, ...]
-    new_packs: tuple[str, ...]
-    new_bytes: int
-    reused_bytes: int
 
 
 def recipients_of(config: PublisherConfig, model: str) -> dict[str, Recipient]:
@@ -76,7 +57,13 @@ class Packer:
         directory: for packs on their way out.
         suite: they are sealed with it.
         recipients: their keys are wrapped to them.
-        on_pack: takes a closed pack; its file is removed afterwards.
+        on_pack: takes a closed pack; its file is removed afterwards, unless it was moved.
+
+    Attributes:
+        placed: what lies in closed packs, by the key it was added with.
+        packs: the closed packs.
+
+    As a context manager it closes its last pack, or leaves it unfinished when there was an error.
     """
 
     def __init__(self, directory: Path, suite: str, recipients: Mapping[str, Recipient], on_pack: OnPack) -> None:
@@ -86,18 +73,35 @@ class Packer:
         self._on_pack = on_pack
         self._file: BinaryIO | None = None
         self._writer: PackWriter | None = None
-        self._waiting: list[tuple[str, str]] = []  # chunk digest and codec of each frame of the open pack
+        self._waiting: list[tuple[str, str]] = []  # key and codec of each frame of the open pack
         self.placed: dict[str, Placed] = {}
         self.packs: list[Pack] = []
 
-    def add(self, chunk: Chunk, data: bytes) -> None:
-        """Code and seal one chunk that is not in any pack yet.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.close()
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+    def add(self, key: str, codec: str, coded: bytes) -> None:
+        """Seal one coded chunk that is not in any pack yet.
+
+        Args:
+            key: what it is to be found by.
+            codec: as routes name it.
+            coded: at least one byte.
 
         Raises:
             AskPerson: `no-space`, `permission-denied`; what `on_pack` raises.
             TryLater: `disk-error`.
         """
-        codec, coded = encode(data)
         if self._writer is not None and self._writer.size_bytes + len(coded) + TAG_BYTES > PACK_TARGET_BYTES:
             self.close()
         with disk_errors(self._directory):
@@ -105,7 +109,7 @@ class Packer:
                 self._file = (self._directory / "pack").open("wb")
                 self._writer = PackWriter(self._file, self._suite)
             self._writer.add(coded)
-        self._waiting.append((chunk.digest, codec))
+        self._waiting.append((key, codec))
 
     def close(self) -> None:
         """Close the open pack, if there is one, and hand it over."""
@@ -117,19 +121,14 @@ class Packer:
             self._file.close()
         self._writer = self._file = None
         pack = self._describe(closed)
-        for number, (digest, codec) in enumerate(self._waiting):
+        for number, (key, codec) in enumerate(self._waiting):
             span = closed.frames[number]
-            self.placed[digest] = Placed(pack, number, span.offset, span.length_bytes, codec)
+            self.placed[key] = Placed(pack, number, span.offset, span.length_bytes, codec)
         self._waiting = []
         self.packs.append(pack)
         self._on_pack(path, pack)
         with disk_errors(path):
             path.unlink(missing_ok=True)
-
-    def abandon(self) -> None:
-        """Close the open file without finishing its pack."""
-        if self._file is not None:
-            self._file.close()
 
     def _describe(self, closed: ClosedPack) -> Pack:
         wraps = tuple(
@@ -150,75 +149,43 @@ def pack_sources(
     scanned: Mapping[Path, ScannedFile],
     published: Mapping[str, Placed],
     packer: Packer,
+    encoders: Encoders,
     on_bytes: Progress,
-) -> Built:
-    """Pack what is not published yet, and describe all of it.
+) -> dict[str, Placed]:
+    """Pack what is not published yet.
 
     Args:
         variants: with their files.
         scanned: the first reading of each file.
         published: chunks, by digest, that lie in published packs for the same recipients.
         packer: takes the new chunks.
+        encoders: code them.
         on_bytes: called with the number of bytes just read.
+
+    Returns:
+        Where each chunk lies, by digest.
 
     Raises:
         AskPerson: `model-changed`, `model-unreadable`, `no-space`, `permission-denied`.
+        TryLater: `worker-crashed`, `disk-error`.
     """
-    seen: set[str] = set()
-    try:
+    ahead: deque[tuple[Chunk, bytes]] = deque()
+    chunks: set[str] = set()
+
+    def new_chunks() -> Iterator[ChunkJob]:
         for place in dict.fromkeys(place for variant in variants for _, place in variant.files):
-            for chunk, data in reread(scanned[place], on_bytes):
-                if chunk.digest not in seen and chunk.digest not in published:
-                    packer.add(chunk, data)
-                seen.add(chunk.digest)
-        packer.close()
-    finally:
-        packer.abandon()
-    return _describe(variants, scanned, published, packer)
-
-
-def _describe(
-    variants: Sequence[SourceVariant],
-    scanned: Mapping[Path, ScannedFile],
-    published: Mapping[str, Placed],
-    packer: Packer,
-) -> Built:
-    table: list[Chunk] = []
-    index_of: dict[str, int] = {}
-    packs: dict[str, tuple[int, Pack]] = {}
-    described = []
-    for variant in variants:
-        files = []
-        for path, place in variant.files:
             file = scanned[place]
-            for chunk in file.chunks:
-                if chunk.digest not in index_of:
-                    index_of[chunk.digest] = len(table)
-                    table.append(chunk)
-            indexes = tuple(index_of[chunk.digest] for chunk in file.chunks)
-            files.append(FileEntry(path=path, size_bytes=file.size_bytes, digest=file.digest, chunks=indexes))
-        routes = []
-        for index in dict.fromkeys(index for entry in files for index in entry.chunks):
-            digest = table[index].digest
-            placed = packer.placed.get(digest) or published[digest]
-            number = packs.setdefault(placed.pack.digest, (len(packs), placed.pack))[0]
-            routes.append(Route(index, number, placed.frame, placed.offset, placed.length_bytes, placed.codec))
-        size_bytes = sum(route.length_bytes for route in routes)
-        described.append(
-            Variant(
-                name=variant.name,
-                files=tuple(files),
-                runtime=variant.runtime,
-                requires=variant.requires,
-                self_tests=variant.self_tests,
-                packages=(Package(mode="full", size_bytes=size_bytes, routes=tuple(routes)),),
-            )
-        )
-    return Built(
-        chunks=tuple(table),
-        packs=tuple(pack for _, pack in packs.values()),
-        variants=tuple(described),
-        new_packs=tuple(pack.digest for pack in packer.packs),
-        new_bytes=sum(pack.size_bytes for pack in packer.packs),
-        reused_bytes=sum(published[digest].length_bytes for digest in index_of if digest not in packer.placed),
+            for (chunk, data), span in zip(reread(file, on_bytes), file.spans, strict=True):
+                if chunk.digest not in chunks and chunk.digest not in published:
+                    ahead.append((chunk, data))
+                    yield ChunkJob(data, span.kind)
+                chunks.add(chunk.digest)
+
+    new_bytes = sum(
+        chunk.size_bytes for file in scanned.values() for chunk in file.chunks if chunk.digest not in published
     )
+    with packer:
+        for coded in encoders.run(code_chunk, new_chunks(), new_bytes):
+            chunk, data = ahead.popleft()
+            packer.add(chunk.digest, coded.operation, data if coded.operation == "raw" else coded.data)
+    return {digest: packer.placed.get(digest) or published[digest] for digest in chunks}

@@ -14,7 +14,7 @@ from modelota.repository.description import ReleaseDescription, SourceVariant, f
 from modelota.repository.drafting import describe_model
 from modelota.repository.lineage import Known, look_back
 from modelota.repository.published import Published
-from modelota.repository.scan import Progress, ScannedFile, content_identity, scan_sources
+from modelota.repository.scan import Progress, ScannedFile, content_identity, cuts_to_follow, scan_sources
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog, Control
 from modelota.spec.limits import RELEASES_MAX
@@ -77,10 +77,10 @@ class Candidate:
         """Read the model for the first time, and look for its content in earlier releases.
 
         Raises:
-            AskPerson: `model-unreadable`, `model-changed`, `description-invalid`.
+            AskPerson: `model-unreadable`, `model-changed`, `model-file-hostile`, `description-invalid`.
             RefuseContent, TryLater: as `look_back`.
         """
-        self.scanned = scan_sources(self.variants, on_bytes)
+        self.scanned = scan_sources(self.variants, on_bytes, cuts_to_follow(self.variants, self.predecessor))
         self.known = look_back(
             published,
             self.catalog,

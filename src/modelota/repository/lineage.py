@@ -18,10 +18,12 @@ class Known:
     Attributes:
         twin: an admitted version with exactly the same content, or None.
         placed: wanted chunks that already lie in packs for the same recipients and of the same suite.
+        deltas: the same for deltas, by the digests of the wanted chunk and of its base.
     """
 
     twin: str | None = None
     placed: dict[str, Placed] = field(default_factory=dict)
+    deltas: dict[tuple[str, str], Placed] = field(default_factory=dict)
 
 
 def look_back(
@@ -54,7 +56,7 @@ def look_back(
             known.twin = release.version
         usable = [recipient_set(pack.wraps) == recipients and pack.suite == suite for pack in manifest.packs]
         for variant in manifest.variants:
-            _collect(manifest, variant, usable, wanted, known.placed)
+            _collect(manifest, variant, usable, wanted, known)
     return known
 
 
@@ -63,12 +65,14 @@ def identity_of(manifest: Manifest) -> frozenset[frozenset[str]]:
     return frozenset(frozenset(file.digest for file in variant.files) for variant in manifest.variants)
 
 
-def _collect(
-    manifest: Manifest, variant: Variant, usable: list[bool], wanted: AbstractSet[str], placed: dict[str, Placed]
-) -> None:
-    full = variant.package("full")
-    for route in full.routes if full is not None else ():
-        digest = manifest.chunks[route.chunk].digest
-        if usable[route.pack] and digest in wanted and digest not in placed:
-            pack = manifest.packs[route.pack]
-            placed[digest] = Placed(pack, route.frame, route.offset, route.length_bytes, route.codec)
+def _collect(manifest: Manifest, variant: Variant, usable: list[bool], wanted: AbstractSet[str], known: Known) -> None:
+    for package in variant.packages:
+        for route in package.routes:
+            digest = manifest.chunks[route.chunk].digest
+            if not usable[route.pack] or digest not in wanted:
+                continue
+            placed = Placed(manifest.packs[route.pack], route.frame, route.offset, route.length_bytes, route.codec)
+            if route.base is not None:
+                known.deltas.setdefault((digest, package.bases[route.base].digest), placed)
+            elif package.mode == "full":
+                known.placed.setdefault(digest, placed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,15 +13,20 @@ import msgspec
 from modelota.clock import Clock, iso
 from modelota.delivery import paths
 from modelota.errors import AskPerson, ModelotaError
-from modelota.repository.build import Built, Packer, pack_sources, recipients_of
+from modelota.repository.baseline import PackKeys, read_archive_key
+from modelota.repository.build import OnPack, Packer, pack_sources, recipients_of
 from modelota.repository.candidate import Candidate, find_candidate
 from modelota.repository.commit import Change, Signing, advance_timestamp, commit, unlock_for, upload
+from modelota.repository.encoding import Encoders
 from modelota.repository.keys import KeyRing
 from modelota.repository.manifest_file import pack_manifest
+from modelota.repository.packages import PackageBuilder, PackageChoice
 from modelota.repository.passphrases import Passphrases
 from modelota.repository.published import Published, load_published
 from modelota.repository.report import (
+    LayoutNote,
     OnProgress,
+    PackageReport,
     PublishProgress,
     PublishReport,
     Step,
@@ -28,14 +34,33 @@ from modelota.repository.report import (
     no_progress,
 )
 from modelota.repository.roles import keys_of
+from modelota.repository.rules import baselines_of
 from modelota.repository.scan import check_unchanged
+from modelota.repository.tables import Tables, lay_tables
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog, CatalogRelease
 from modelota.spec.document import canonical, read
 from modelota.spec.limits import CATALOG_MAX_BYTES, SNAPSHOT_MAX_BYTES
 from modelota.spec.manifest import Manifest, Pack
 
-_UNCHANGED = Built(chunks=(), packs=(), variants=(), new_packs=(), new_bytes=0, reused_bytes=0)
+_DEFAULT_CHOICE = PackageChoice()
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release, packed.
+
+    Attributes:
+        tables: of its manifest.
+        reports: packages of each variant, by its name, those included that were tried and skipped.
+        new_packs: that are uploaded for it.
+        reused_bytes: sealed bytes of chunks that published packs already hold.
+    """
+
+    tables: Tables
+    reports: Mapping[str, Sequence[PackageReport]]
+    new_packs: tuple[Pack, ...]
+    reused_bytes: int
 
 
 def publish(
@@ -47,6 +72,7 @@ def publish(
     dry_run: bool = False,
     version: str | None = None,
     model: str | None = None,
+    packages: PackageChoice = _DEFAULT_CHOICE,
     on_progress: OnProgress = no_progress,
 ) -> PublishReport:
     """Publish the release that `source` describes.
@@ -64,19 +90,23 @@ def publish(
         dry_run: write nothing public; report sizes, reach and refusals.
         version: of a release without description; None is the next patch, or 1.1.1. With a description it must agree.
         model: as `version`; None is the workspace's only model.
+        packages: which packages it is to have besides the full ones, and how they are made.
         on_progress: is told how far it is.
 
     Raises:
         AskPerson: `description-invalid`, `version-invalid`, `version-exists`, `version-order`, `self-test-missing`,
             `interface-dropped`, `core-test-dropped`, `model-empty`, `model-unreadable`, `model-changed`, `key-missing`,
-            `passphrase-missing`, `key-unlock-failed`, `argument-invalid`, `no-space`, `permission-denied`.
+            `passphrase-missing`, `key-unlock-failed`, `argument-invalid`, `no-space`, `permission-denied`,
+            `baseline-unusable`, `incremental-too-large`, `model-file-hostile`.
         RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
-        TryLater: `publish-conflict`; the store's errors.
+        TryLater: `publish-conflict`, `worker-crashed`; the store's errors.
     """
+    archive = read_archive_key(packages.archive_key, passphrases) if packages.archive_key is not None else None
     signing = Signing(KeyRing(workspace.key_directories, passphrases), workspace.config.expiry_days, clock)
     published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
     candidate = find_candidate(workspace, published, source, version=version, model=model)
-    return _Publication(workspace, published, candidate, signing, on_progress, dry_run=dry_run).run()
+    keys = PackKeys(workspace, archive)
+    return _Publication(workspace, published, candidate, signing, on_progress, packages, keys, dry_run=dry_run).run()
 
 
 class _Publication:
@@ -87,6 +117,8 @@ class _Publication:
         candidate: Candidate,
         signing: Signing,
         on_progress: OnProgress,
+        choice: PackageChoice,
+        keys: PackKeys,
         *,
         dry_run: bool,
     ) -> None:
@@ -95,6 +127,8 @@ class _Publication:
         self._candidate = candidate
         self._signing = signing
         self._on_progress = on_progress
+        self._choice = choice
+        self._keys = keys
         self._dry_run = dry_run
         self._model = candidate.catalog.model
         self._role = paths.releases_role(self._model)
@@ -118,8 +152,9 @@ class _Publication:
                 return self._finish_again(manifest)
             self._refuse(iter([AskPerson("version-exists", model=self._model, version=existing.version)]))
         self._refuse(candidate.content_problems())
+        baselines = self._baselines()
         with self._workspace.staging() as directory, self._undo_uploads():
-            built = self._pack(directory, total)
+            built = self._pack(directory, total, baselines)
             manifest = self._manifest(built)
             if self._dry_run:
                 return self._report(manifest, built)
@@ -151,23 +186,68 @@ class _Publication:
             data = published.store.get(paths.metadata_path("snapshot", version), SNAPSHOT_MAX_BYTES)
             advance_timestamp(published.store, root, version, data, self._signing, signers)
             self._workspace.note_seen(version)
-        return self._report(manifest, _UNCHANGED, already=True, snapshot=version)
+        return self._report(manifest, None, snapshot=version)
 
-    def _pack(self, directory: Path, total: int) -> Built:
-        store, config = self._published.store, self._workspace.config
+    def _baselines(self) -> list[str]:
+        """Versions that differential packages are tried from."""
+        version, chosen = self._candidate.description.version, self._choice.baselines
+        if self._choice.full_only:
+            return []
+        try:
+            return baselines_of(version, chosen, self._candidate.catalog, self._candidate.control)
+        except AskPerson as error:
+            self._refuse(iter([error]))
+            return []
 
-        def on_pack(path: Path, pack: Pack) -> None:
-            if self._dry_run:
-                return
-            self._uploaded.append(pack.digest)  # before, because a failed upload may have arrived all the same
-            upload(store, paths.pack_path(pack.digest), path)
-            self._on_progress(PublishProgress("uploading", len(self._uploaded), len(self._uploaded)))
+    def _pack(self, directory: Path, total: int, baselines: Sequence[str]) -> Built:
+        candidate, config = self._candidate, self._workspace.config
+        recipients = recipients_of(config, self._model)
 
-        packer = Packer(directory, config.suite, recipients_of(config, self._model), on_pack)
-        count = _Counter(self._on_progress, "packing", total)
-        return pack_sources(
-            self._candidate.variants, self._candidate.scanned, self._candidate.known.placed, packer, count
+        def new_packer(on_pack: OnPack) -> Packer:
+            return Packer(directory, config.suite, recipients, on_pack)
+
+        with Encoders(self._choice.workers) as encoders:
+            packer = new_packer(self._release_pack)
+            count = _Counter(self._on_progress, "packing", total)
+            placed = pack_sources(
+                candidate.variants, candidate.scanned, candidate.known.placed, packer, encoders, count
+            )
+            builder = PackageBuilder(
+                published=self._published,
+                catalog=candidate.catalog,
+                variants=candidate.variants,
+                scanned=candidate.scanned,
+                placed=placed,
+                deltas=candidate.known.deltas,
+                keys=self._keys,
+                encoders=encoders,
+                new_packer=new_packer,
+                release_pack=self._release_pack,
+                refuse=lambda problem: self._refuse(iter([problem])),
+            )
+            if candidate.predecessor is not None and not self._choice.full_only:
+                builder.add_incremental(candidate.predecessor, demanded=self._choice.incremental)
+            if baselines:
+                sizes = (candidate.scanned[place].size_bytes for v in candidate.variants for _, place in v.files)
+                compared = _Counter(self._on_progress, "comparing", sum(sizes) * len(baselines))
+                for version in baselines:
+                    builder.add_differential(version, chosen=self._choice.baselines is not None, on_bytes=compared)
+                compared.finish()
+        made = builder.made
+        new = {pack.digest for pack in packer.packs}
+        return Built(
+            tables=lay_tables(candidate.variants, candidate.scanned, made.planned),
+            reports=made.reports,
+            new_packs=(*packer.packs, *made.packs),
+            reused_bytes=sum(place.length_bytes for place in placed.values() if place.pack.digest not in new),
         )
+
+    def _release_pack(self, path: Path, pack: Pack) -> None:
+        if not self._dry_run:
+            self._uploaded.append(pack.digest)  # before, because a failed upload may have arrived all the same
+            upload(self._published.store, paths.pack_path(pack.digest), path)
+            self._on_progress(PublishProgress("uploading", len(self._uploaded), len(self._uploaded)))
+        path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _undo_uploads(self) -> Iterator[None]:
@@ -199,9 +279,9 @@ class _Publication:
             device_models=description.device_models,
             interfaces=description.interfaces,
             provenance=description.provenance,
-            chunks=built.chunks,
-            packs=built.packs,
-            variants=built.variants,
+            chunks=built.tables.chunks,
+            packs=built.tables.packs,
+            variants=built.tables.variants,
         )
         manifest.check()
         return manifest
@@ -242,27 +322,33 @@ class _Publication:
         catalog.check()
         return catalog
 
-    def _report(
-        self, manifest: Manifest, built: Built, *, already: bool = False, snapshot: int | None = None
-    ) -> PublishReport:
+    def _report(self, manifest: Manifest, built: Built | None, *, snapshot: int | None = None) -> PublishReport:
+        """A report; without `built` the release was there before."""
         variants = []
         for variant in manifest.variants:
-            full = variant.package("full")
-            full_bytes = full.size_bytes if full is not None else 0
-            variants.append(VariantReport(variant.name, len(variant.files), variant.size_bytes, full_bytes))
+            packages: Sequence[PackageReport] = [
+                PackageReport(package.mode, package.base_version, package.base_variant, package.size_bytes)
+                for package in variant.packages
+            ]
+            if built is not None:
+                packages = built.reports[variant.name]
+            variants.append(VariantReport(variant.name, len(variant.files), variant.size_bytes, tuple(packages)))
+        new_packs = built.new_packs if built is not None else ()
+        files = self._candidate.scanned.values()
         return PublishReport(
             model=manifest.model,
             version=manifest.version,
             predecessor=manifest.predecessor,
             dry_run=self._dry_run,
-            already_published=already,
+            already_published=built is None,
             variants=tuple(variants),
-            new_packs=len(built.new_packs),
-            new_bytes=built.new_bytes,
-            reused_bytes=built.reused_bytes,
+            new_packs=len(new_packs),
+            new_bytes=sum(pack.size_bytes for pack in new_packs),
+            reused_bytes=built.reused_bytes if built is not None else 0,
             manifest_bytes=len(pack_manifest(manifest)[1]),
             device_classes=tuple(entry.name for entry in self._workspace.config.classes_of(self._model)),
             device_models=manifest.device_models,
+            notes=tuple(LayoutNote(str(file.place), file.layout.note) for file in files if file.layout.note),
             refusals=tuple(self._refusals),
             snapshot=snapshot,
         )
@@ -281,3 +367,7 @@ class _Counter:
     def __call__(self, size_bytes: int) -> None:
         self._done += size_bytes
         self._on_progress(PublishProgress(self._step, self._done, self._total))
+
+    def finish(self) -> None:
+        """Tell that all is done, whatever was left out."""
+        self(self._total - self._done)

@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelota.errors import ModelotaError
+from modelota.spec.manifest import Mode
 
-Step = Literal["reading", "packing", "uploading", "committing"]
+Step = Literal["reading", "packing", "comparing", "uploading", "committing"]
+
+# Why a variant has no such package: `too-large` (incremental, above what the standard allows), `not-smaller` (by 1 % at
+# least, than the full or the incremental one), `no-counterpart` (the base has no variant like it), `locked` (no key
+# opens the base's packs), `unreadable` (the base is damaged), `manifest-full` (its description would cost every device
+# too much).
+SkipReason = Literal["too-large", "not-smaller", "no-counterpart", "locked", "unreadable", "manifest-full"]
 
 
 @dataclass(frozen=True)
 class PublishProgress:
-    """How far publishing is: bytes in `reading` and `packing`, packs in `uploading`, 0 of 1 in `committing`."""
+    """How far publishing is.
+
+    Bytes in `reading`, `packing` and `comparing` (with baselines), packs in `uploading`, 0 of 1 in `committing`. Packs
+    are uploaded while others are made.
+    """
 
     step: Step
     done: int
@@ -28,13 +39,59 @@ def no_progress(_: PublishProgress) -> None:
 
 
 @dataclass(frozen=True)
+class PackageReport:
+    """One package of a variant, or one that was tried.
+
+    Attributes:
+        mode: full, incremental or differential.
+        base_version: the release it starts from; None for a full one.
+        base_variant: the variant of that release, or None.
+        size_bytes: of its sealed frames, or None if it was never made.
+        skipped: why it is not published, or None.
+        dropped: deltas that did not decode to what they should, and were replaced: a mistake of ours to be reported.
+    """
+
+    mode: Mode
+    base_version: str | None
+    base_variant: str | None
+    size_bytes: int | None
+    skipped: SkipReason | None = None
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class LayoutNote:
+    """A file that looked like one of a known format but is treated as opaque.
+
+    Attributes:
+        path: on the publisher's disk.
+        note: a word from `docs/formats/chunking.md`.
+    """
+
+    path: str
+    note: str
+
+
+@dataclass(frozen=True)
 class VariantReport:
-    """Sizes of one variant in bytes: of its files, and of its sealed full package."""
+    """One variant.
+
+    Attributes:
+        name: of the variant.
+        files: how many.
+        size_bytes: of its files.
+        packages: the full one first, then those that were published or tried.
+    """
 
     name: str
     files: int
     size_bytes: int
-    full_bytes: int
+    packages: tuple[PackageReport, ...]
+
+    @property
+    def full_bytes(self) -> int:
+        """Size of its sealed full package."""
+        return next((package.size_bytes or 0 for package in self.packages if package.mode == "full"), 0)
 
     @property
     def ratio(self) -> float | None:
@@ -59,6 +116,7 @@ class PublishReport:
         manifest_bytes: the manifest's file.
         device_classes: who can open it.
         device_models: which kinds of device it is for; empty means all.
+        notes: files whose format was not what they said.
         refusals: why it may not be published; only ever filled in a dry run.
         snapshot: version of the snapshot that made it visible, or None.
     """
@@ -75,5 +133,6 @@ class PublishReport:
     manifest_bytes: int
     device_classes: tuple[str, ...]
     device_models: tuple[str, ...]
+    notes: tuple[LayoutNote, ...] = ()
     refusals: tuple[ModelotaError, ...] = ()
     snapshot: int | None = None

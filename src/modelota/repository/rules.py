@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from modelota.errors import AskPerson, ModelotaError
 from modelota.repository.description import ReleaseDescription, SourceVariant
@@ -10,6 +11,10 @@ from modelota.spec.catalog import Catalog, Control
 from modelota.spec.manifest import Manifest
 from modelota.spec.selftest import FunctionalTest
 from modelota.spec.version import FIRST, Version
+
+BASELINES: Final = 3  # newest releases that differential packages start from unless others are chosen
+ANCHORS_MAX: Final = 32  # and first releases of majors
+CHOSEN_MAX: Final = 62  # a variant has at most 64 packages
 
 
 def newest_version(catalog: Catalog) -> Version | None:
@@ -36,6 +41,43 @@ def predecessor_of(version: str, named: str | None, catalog: Catalog, control: C
             raise AskPerson("version-order", version=named, newest=older[-1] if older else None)
         return named
     return next((candidate for candidate in reversed(older) if control.withdrawal(candidate) is None), None)
+
+
+def baselines_of(version: str, chosen: Sequence[str] | None, catalog: Catalog, control: Control) -> list[str]:
+    """The releases that differential packages of `version` start from, newest first.
+
+    Args:
+        version: of the new release.
+        chosen: by a person; None takes the newest `BASELINES` and the first of each major version, of those that are
+            older and not withdrawn.
+        catalog: of the model.
+        control: of the model.
+
+    Raises:
+        AskPerson: `baseline-unusable` with `unknown`, `not-older` or `withdrawn`; `version-invalid`;
+            `argument-invalid` (too many).
+    """
+    wanted = Version.parse(version)
+    older = [Version.parse(release.version) for release in catalog.releases]
+    older = [other for other in older if other < wanted and control.withdrawal(str(other)) is None]
+    if chosen is None:
+        anchors: dict[int, Version] = {}
+        for other in older:
+            anchors.setdefault(other.major, other)
+        found = {*older[-BASELINES:], *sorted(anchors.values())[-ANCHORS_MAX:]}
+        return [str(other) for other in sorted(found, reverse=True)]
+    if len(chosen) > CHOSEN_MAX:
+        raise AskPerson("argument-invalid", argument="--baseline", detail="out-of-range")
+    for text in chosen:
+        if Version.parse(text) in older:
+            continue
+        detail = "unknown"
+        if Version.parse(text) >= wanted:
+            detail = "not-older"
+        elif control.withdrawal(text) is not None:
+            detail = "withdrawn"
+        raise AskPerson("baseline-unusable", version=text, detail=detail)
+    return [str(other) for other in sorted({Version.parse(text) for text in chosen}, reverse=True)]
 
 
 def version_problems(version: str, catalog: Catalog) -> Iterator[ModelotaError]:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
-from modelota.content.chunking import cut, read_exactly
+from modelota.content.chunking import ChunkSpan, cut_stream, read_exactly
 from modelota.content.digest import Digester, digest_bytes
+from modelota.content.formats.layout import Layout
+from modelota.content.formats.registry import parse
 from modelota.errors import AskPerson
 from modelota.repository.description import SourceVariant
 from modelota.spec.limits import CHUNKS_MAX, FILE_MAX_BYTES
-from modelota.spec.manifest import Chunk
+from modelota.spec.manifest import Chunk, Manifest
 
 Progress = Callable[[int], None]  # called with the number of bytes just read
+Cuts = Mapping[Path, Sequence[int]]  # by file: sizes of the chunks that its predecessor was cut into
+NO_CUTS: Final[Cuts] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class ScannedFile:
         size_bytes: of the file.
         digest: BLAKE3 of the file.
         chunks: in order.
+        layout: what its format says about it; known to the publisher only, devices get chunks.
+        spans: of each chunk: where it lies, and the values in it.
     """
 
     place: Path
@@ -39,13 +47,23 @@ class ScannedFile:
     size_bytes: int
     digest: str
     chunks: tuple[Chunk, ...]
+    layout: Layout
+    spans: tuple[ChunkSpan, ...]
 
 
-def scan_sources(variants: Sequence[SourceVariant], on_bytes: Progress) -> dict[Path, ScannedFile]:
-    """Read every distinct source file once.
+def scan_sources(
+    variants: Sequence[SourceVariant], on_bytes: Progress, follow: Cuts = NO_CUTS
+) -> dict[Path, ScannedFile]:
+    """Read every distinct source file once, after its header was parsed.
+
+    Args:
+        variants: with their files.
+        on_bytes: called with the number of bytes just read.
+        follow: how predecessors were cut (`cuts_to_follow`).
 
     Raises:
-        AskPerson: `model-unreadable`, `model-changed` (while it was read), `description-invalid` (beyond limits).
+        AskPerson: `model-unreadable`, `model-changed` (while it was read), `model-file-hostile`, `description-invalid`
+            (beyond limits).
     """
     found: dict[Path, ScannedFile] = {}
     chunks = 0
@@ -53,10 +71,31 @@ def scan_sources(variants: Sequence[SourceVariant], on_bytes: Progress) -> dict[
         for _, place in variant.files:
             if place in found:
                 continue
-            found[place] = _scan(place, on_bytes)
+            found[place] = _scan(place, on_bytes, follow.get(place, ()))
             chunks += len(found[place].chunks)
             if chunks > CHUNKS_MAX:
                 raise AskPerson("description-invalid", path=str(place), detail=f"more than {CHUNKS_MAX} chunks")
+    return found
+
+
+def cuts_to_follow(variants: Sequence[SourceVariant], predecessor: Manifest | None) -> dict[Path, tuple[int, ...]]:
+    """For each file, how the file was cut that it follows: that of the same path in the same variant, else in any.
+
+    Only opaque files of unchanged size make use of it (`docs/formats/chunking.md`).
+    """
+    if predecessor is None:
+        return {}
+    cuts: dict[tuple[str | None, str], tuple[int, ...]] = {}
+    for variant in predecessor.variants:
+        for entry in variant.files:
+            sizes = tuple(predecessor.chunks[index].size_bytes for index in entry.chunks)
+            cuts[variant.name, entry.path] = sizes
+            cuts.setdefault((None, entry.path), sizes)
+    found: dict[Path, tuple[int, ...]] = {}
+    for source in variants:
+        for path, place in source.files:
+            sizes = cuts.get((source.name, path)) or cuts.get((None, path)) or ()
+            found.setdefault(place, sizes)
     return found
 
 
@@ -101,7 +140,7 @@ def check_unchanged(files: Sequence[ScannedFile]) -> None:
             raise AskPerson("model-changed", path=str(file.place))
 
 
-def _scan(place: Path, on_bytes: Progress) -> ScannedFile:
+def _scan(place: Path, on_bytes: Progress, follow: Sequence[int]) -> ScannedFile:
     try:
         with place.open("rb", buffering=0) as stream:
             information = os.fstat(stream.fileno())
@@ -110,19 +149,20 @@ def _scan(place: Path, on_bytes: Progress) -> ScannedFile:
             if information.st_size > FILE_MAX_BYTES:
                 raise AskPerson("model-unreadable", path=str(place), detail=f"larger than {FILE_MAX_BYTES} bytes")
             before = _facts(information)
+            layout = parse(stream)
             whole = Digester()
-            chunks = []
-            for data in cut(stream):
+            chunks, spans = [], []
+            for span, data in cut_stream(stream, layout, follow=follow):
                 whole.update(data)
                 chunks.append(Chunk(digest_bytes(data), len(data)))
+                spans.append(span)
                 on_bytes(len(data))
-                if whole.size_bytes > information.st_size:  # it grows, perhaps as fast as we read
-                    raise AskPerson("model-changed", path=str(place))
             if whole.size_bytes != information.st_size or _identity(stream.fileno()) != before:
                 raise AskPerson("model-changed", path=str(place))
     except OSError as error:
         raise _unreadable(place, error) from error
-    return ScannedFile(place, before, whole.size_bytes, whole.hexdigest(), tuple(chunks))
+    digest = whole.hexdigest()
+    return ScannedFile(place, before, whole.size_bytes, digest, tuple(chunks), layout, tuple(spans))
 
 
 def _identity(descriptor: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +34,20 @@ _POLL_S: Final = 0.01
 def main() -> None:
     """Verify, start the command, end with it."""
     os.umask(0o077)
-    ended, started = threading.Event(), threading.Event()
+    ending, end = os.pipe()
+    started = threading.Event()
+
+    def stop(*_: object) -> None:
+        """Wake the main thread.
+
+        Through a pipe, not an event: a signal handler that sets an event its own thread is about to wait for can meet
+        that event's lock held by itself, and then nothing would ever end this process.
+        """
+        os.write(end, b".")
 
     def parent_ended() -> None:
         if started.is_set():
-            ended.set()
+            stop()
         else:  # still verifying: nothing to tidy up, and a large model would take its time
             os._exit(0)
 
@@ -57,7 +67,7 @@ def main() -> None:
         environment[CONTEXT_VARIABLE] = str(spec.context_tokens)
     # Until here SIGTERM simply ends this process; from here on there is something to end first.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, stop)
     started.set()
     try:
         command = subprocess.Popen(  # noqa: S603  the device's owner configured it; no shell
@@ -70,9 +80,9 @@ def main() -> None:
     except OSError as error:
         child.give_up(child.EXIT_NOT_STARTED, f"{spec.profile_argv[0]}: {error.strerror}")
     statuses: list[int] = []
-    collector = threading.Thread(target=_collect, args=(command.pid, statuses, ended), name="collector", daemon=True)
+    collector = threading.Thread(target=_collect, args=(command.pid, statuses, stop), name="collector", daemon=True)
     collector.start()
-    ended.wait()
+    os.read(ending, 1)
     ended_by_itself = bool(statuses)
     _end_tree()
     collector.join(_KILL_LIMIT_S)
@@ -85,7 +95,7 @@ def _die_with_guardian() -> None:
     child.die_with_parent(signal.SIGKILL)
 
 
-def _collect(command_pid: int, statuses: list[int], ended: threading.Event) -> None:
+def _collect(command_pid: int, statuses: list[int], stop: Callable[[], None]) -> None:
     """Collect every process that ends, adopted orphans too, until there is none; note the command's status."""
     while True:
         try:
@@ -94,7 +104,7 @@ def _collect(command_pid: int, statuses: list[int], ended: threading.Event) -> N
             return
         if pid == command_pid:
             statuses.append(os.waitstatus_to_exitcode(raw))
-            ended.set()
+            stop()
 
 
 def _end_tree() -> None:

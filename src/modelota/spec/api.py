@@ -14,6 +14,8 @@ from modelota.spec.offer import Answer, Offer
 
 API_VERSION = 1
 
+Channel = Literal["terminal", "script", "socket", "host"]
+
 Phase = Literal[
     "idle",  # nothing under way
     "offered",  # an offer waits for the user's answer
@@ -121,7 +123,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         finished_at: when.
     """
 
-    operation: Literal["install", "update", "rollback"]
+    operation: Literal["install", "update", "rollback", "repair"]
     result: Literal["done", "failed", "cancelled"]
     from_version: str | None
     to_version: str
@@ -190,7 +192,7 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     offer_digest: str
     language: Literal["zh-CN", "en"]
     text: str
-    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+    channel: Channel = "socket"
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,7 +200,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     offer_digest: str
     answer: Answer
-    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+    channel: Channel = "socket"
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,7 +218,7 @@ class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     model: str | None = None
     version: str | None = None  # None: the version before
-    channel: Literal["terminal", "script", "socket", "host"] = "socket"
+    channel: Channel = "socket"
 
 
 class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +226,47 @@ class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     started: bool
+    offer: OfferView | None = None
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/verify`: read every installed version; with `repair`, mend what can be mended."""
+
+    model: str | None = None
+    repair: bool = False
+    channel: Channel = "socket"
+
+
+class DamagedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file with chunks that are not what the publisher signed; also a missing file."""
+
+    path: str
+    chunks: int
+    damaged_bytes: int
+
+
+class SlotCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One installed version as it lies on the disk."""
+
+    version: str
+    variant: str
+    checked_bytes: int
+    damaged: tuple[DamagedFile, ...] = ()
+
+
+class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/verify`.
+
+    Attributes:
+        model: which.
+        slots: what was found.
+        started: the repair is under way: everything it needs is on the device.
+        offer: the repair has to fetch something, and waits for this offer's answer.
+    """
+
+    model: str
+    slots: tuple[SlotCheck, ...]
+    started: bool = False
     offer: OfferView | None = None
 
 

@@ -27,6 +27,8 @@ Index = Annotated[int, Meta(ge=0)]
 
 Mode = Literal["full", "incremental", "differential"]
 Kind = Literal["feature", "fix", "security"]
+DELTA_PREFIX = "delta-"  # of the codecs that need a base chunk; the operation follows
+
 Permission = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 
 
@@ -62,7 +64,8 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
         frame: number of the frame in its pack, from 0.
         offset: where the sealed frame starts in the pack.
         length_bytes: of the sealed frame, tag included.
-        codec: how the opened frame becomes the chunk: `raw` or `zstd`.
+        codec: how the opened frame becomes the chunk: `raw`, `zstd`, or `delta-<operation>` against `base`.
+        base: index into the package's table of base chunks; for deltas only.
     """
 
     chunk: Index
@@ -71,14 +74,30 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     offset: Bytes
     length_bytes: Annotated[int, Meta(ge=16, le=limits.CHUNK_MAX_BYTES + 65_536)]
     codec: Annotated[str, Meta(max_length=32)]
+    base: Index | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """What is transferred to reach the variant in one mode. `size_bytes` is the sum of its sealed frames."""
+    """What is transferred to reach the variant in one mode.
+
+    A `full` package has a route to every chunk of the variant. An `incremental` one has routes to the chunks that its
+    base lacks, none of them a delta. A `differential` one may have deltas against chunks of its base.
+
+    Attributes:
+        mode: full, incremental or differential.
+        size_bytes: sum of its sealed frames.
+        routes: ways to get chunks.
+        base_version: the release it starts from; None for a full one.
+        base_variant: the variant of that release.
+        bases: chunks of the base that deltas are decoded against.
+    """
 
     mode: Mode
     size_bytes: Bytes
     routes: tuple[Route, ...]
+    base_version: str | None = None
+    base_variant: Name | None = None
+    bases: Annotated[tuple[Chunk, ...], Meta(max_length=limits.CHUNKS_MAX)] = ()
 
 
 class KeyWrap(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,9 +218,16 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         """Sum of the files' sizes."""
         return sum(file.size_bytes for file in self.files)
 
-    def package(self, mode: Mode) -> Package | None:
-        """The package of `mode`, or None."""
-        return next((package for package in self.packages if package.mode == mode), None)
+    def package(self, mode: Mode, base_version: str | None = None) -> Package | None:
+        """The package of `mode` (from `base_version`, for one that has a base), or None."""
+        return next(
+            (
+                package
+                for package in self.packages
+                if package.mode == mode and base_version in {None, package.base_version}
+            ),
+            None,
+        )
 
 
 class Manifest(Document, kw_only=True, frozen=True):
@@ -280,6 +306,23 @@ class Manifest(Document, kw_only=True, frozen=True):
         if not used <= {file.path for file in variant.files}:
             raise self._wrong(f"runtime names a file that is not there: {sorted(used)}")
 
+    def _check_base(self, package: Package, within: bool) -> None:  # noqa: FBT001  a finding, not a mode
+        if not within:
+            raise self._wrong(f"{package.mode} package holds chunks that the variant does not need")
+        if (package.mode == "full") != (package.base_version is None) or (
+            (package.base_version is None) != (package.base_variant is None)
+        ):
+            raise self._wrong(f"{package.mode} package and its base")
+        if package.base_version is not None:
+            Version.parse(package.base_version)
+        for route in package.routes:
+            if (route.base is None) == route.codec.startswith(DELTA_PREFIX):
+                raise self._wrong("delta without its base, or the reverse")
+            if route.base is not None and route.base >= len(package.bases):
+                raise self._wrong("base out of range")
+            if route.base is not None and package.mode != "differential":
+                raise self._wrong(f"a delta in a {package.mode} package")
+
     def _check_packages(self, variant: Variant) -> None:
         needed = {index for file in variant.files for index in file.chunks}
         for package in variant.packages:
@@ -289,7 +332,9 @@ class Manifest(Document, kw_only=True, frozen=True):
                 pack = self.packs[route.pack]
                 if route.frame >= pack.frames or route.offset + route.length_bytes > pack.size_bytes:
                     raise self._wrong("route leaves its pack")
-            if package.mode == "full" and {route.chunk for route in package.routes} != needed:
+            reached = {route.chunk for route in package.routes}
+            if package.mode == "full" and reached != needed:
                 raise self._wrong("full package does not hold exactly the variant's chunks")
+            self._check_base(package, reached <= needed)
             if sum(route.length_bytes for route in package.routes) != package.size_bytes:
                 raise self._wrong("package size does not add up")

@@ -14,11 +14,14 @@ from msgspec import Meta
 from modelota.spec.document import Document, digest_of
 from modelota.spec.manifest import Bytes, DigestText, Index, Kind, Localised, Mode, ModelName, Permission, Time
 
-Direction = Literal["install", "update", "rollback"]
+Direction = Literal["install", "update", "rollback", "repair"]
 
 
 class PlannedFrame(msgspec.Struct, frozen=True, array_like=True):
-    """One frame to fetch for one chunk: digest of the pack, frame number, offset, sealed length, codec, chunk index."""
+    """One frame to fetch for one chunk: pack, frame number, offset, sealed length, codec, chunk index.
+
+    `base` and `base_bytes` are digest and size of the chunk that a delta is decoded against.
+    """
 
     pack: DigestText
     frame: Index
@@ -26,6 +29,8 @@ class PlannedFrame(msgspec.Struct, frozen=True, array_like=True):
     length_bytes: Bytes
     codec: str
     chunk: Index
+    base: DigestText | None = None
+    base_bytes: Bytes = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

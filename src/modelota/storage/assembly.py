@@ -18,6 +18,7 @@ from modelota.spec import names
 from modelota.spec.manifest import Manifest, Variant
 from modelota.spec.offer import Plan, PlannedFrame
 from modelota.storage.durable import Disk, disk_errors
+from modelota.storage.sources import Sources
 from modelota.storage.staging import Staging, check_chunk
 
 
@@ -63,13 +64,16 @@ class Assembly:
         """The planned frames whose chunk is neither staged nor written."""
         return tuple(frame for frame in plan.frames if not staging.has(frame) and not self.has(frame.chunk))
 
-    def write(self, plan: Plan, staging: Staging, on_progress: Callable[[int], None]) -> None:
+    def write(
+        self, plan: Plan, staging: Staging, on_progress: Callable[[int], None], sources: Sources | None = None
+    ) -> None:
         """Write every chunk to its places, pack by pack, and drop each staged pack once its chunks are durable.
 
         Args:
             plan: says which frames there are; its frames are in reading order.
             staging: holds them, verified again as they are opened.
             on_progress: called with the plain bytes of each chunk written.
+            sources: gives the chunks that the device holds already.
 
         Raises:
             RefuseContent: `pack-tampered`, `chunk-mismatch`.
@@ -78,6 +82,7 @@ class Assembly:
         """
         self._disk.make_directory(self._directory / "files")
         self._allow_writing()
+        self._write_local(plan, sources, on_progress)
         for pack, frames in groupby(plan.frames, key=lambda frame: frame.pack):
             written: set[str] = set()
             for frame in frames:
@@ -90,6 +95,20 @@ class Assembly:
             for path in written:
                 self._sync(path)
             staging.remove_pack(pack)
+
+    def _write_local(self, plan: Plan, sources: Sources | None, on_progress: Callable[[int], None]) -> None:
+        """Copy what the device holds already."""
+        written: set[str] = set()
+        for index in plan.local_chunks:
+            chunk = self._manifest.chunks[index]
+            if not self.has(index):
+                plain = sources.read(chunk.digest) if sources is not None else None
+                if plain is None:
+                    raise RefuseContent("chunk-mismatch", chunk=chunk.digest, found=None)
+                written |= self._write_chunk(index, plain)
+            on_progress(chunk.size_bytes)
+        for path in written:
+            self._sync(path)
 
     def _write_chunk(self, chunk: int, plain: bytes) -> set[str]:
         for path, offset in self._places[chunk]:

@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from modelota import faults
 from modelota.errors import AskPerson, ModelotaError, TryLater
 
 MAJOR: Final = 1
 BUSY_TIMEOUT_S: Final = 10.0
+RESERVE_BYTES: Final = 512 * 1024
 
 
 def open_database(
@@ -37,16 +38,52 @@ def open_database(
 
     Raises:
         AskPerson: `database-unreadable` (not a database, damaged), `database-newer` (another major schema),
-            `permission-denied`.
+            `permission-denied`, `no-space`.
         TryLater: `disk-error`, `device-busy` when another process holds it.
+
+    Opening needs a little space (the -shm file), so a reserve lies beside the database for the day the disk is full:
+    a device must serve on that day too.
     """
+    reserve = path.with_name(f"{path.name}-reserve")
+    try:
+        connection = _open(path, migrations, synchronous)
+    except AskPerson as error:
+        if error.code != "no-space" or not reserve.exists():
+            raise
+        reserve.unlink(missing_ok=True)
+        connection = _open(path, migrations, synchronous)
+    _keep_reserve(reserve)
+    return connection
+
+
+def _keep_reserve(path: Path) -> None:
+    """Set the reserve aside where it is missing and there is space for it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:  # there already, or the disk is full: the next opening tries again
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+    except OSError:  # full, or a file system that can't: without one opening fails as it would have
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, migrations: Sequence[str], synchronous: str) -> sqlite3.Connection:
     _create_private(path)
     try:
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+            path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+            factory=_Connection,
         )
     except sqlite3.Error as error:
         raise _database_error(error, path) from error
+    connection.path = path
     try:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -63,6 +100,24 @@ def open_database(
         connection.close()
         raise
     return connection
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose statements, single ones outside a transaction too, fail with errors of our tree."""
+
+    path: Path
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401  as the base class has it
+        """As `sqlite3.Connection.execute`.
+
+        Raises:
+            AskPerson: `database-unreadable`, `no-space`, `permission-denied`.
+            TryLater: `disk-error`, `device-busy`.
+        """
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise _database_error(error, self.path) from error
 
 
 def _create_private(path: Path) -> None:
@@ -121,7 +176,7 @@ def _database_error(error: sqlite3.Error, path: Path) -> ModelotaError:
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TryLater("device-busy", path=str(path), holder="another process of this database")
-    if name.startswith("SQLITE_FULL"):
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")):
         return AskPerson("no-space", path=str(path), need_bytes=None, free_bytes=None)
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
         return AskPerson("permission-denied", path=str(path))

@@ -10,6 +10,7 @@ loses data under every pattern. Everything written here is therefore also verifi
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
@@ -122,6 +123,7 @@ class Disk:
         target = self._inside(path)
         temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
         self._ledger.will_create(target, kind)
+        self._ledger.will_create(temporary, "temporary")  # a kill may leave it
         with disk_errors(path):
             try:
                 faults.point("durable.write")
@@ -135,6 +137,7 @@ class Disk:
                 temporary.unlink(missing_ok=True)
                 raise
             self.sync_directory(target.parent)
+        self._ledger.removed(temporary)
 
     def open_file(self, path: Path, *, kind: str = "file", mode: int = 0o600) -> int:
         """Open `path` for reading and writing at offsets, creating it when missing; returns the descriptor.
@@ -202,12 +205,29 @@ class Disk:
                 self.sync_directory(source.parent)
         self._ledger.removed(source)
 
+    def exchange(self, source: Path, target: Path, *, kind: str = "file") -> None:
+        """Give `source` the name `target`, which exists, and the other way round, in one step; durable.
+
+        Raises:
+            AskPerson: `no-space`, `permission-denied`.
+            TryLater: `disk-error`, also where the file system cannot exchange names (renameat2(2)).
+        """
+        inside, other = self._inside(target), self._inside(source)
+        self._ledger.will_create(inside, kind)
+        with disk_errors(target):
+            faults.point("durable.rename")
+            _exchange(other, inside)
+            self.sync_directory(inside.parent)
+            self.sync_directory(other.parent)
+
     def switch_link(self, link: Path, target: str) -> None:
         """Point the symbolic link `link` at `target` (relative), atomically and durably: the commit point."""
         inside = self._inside(link)
-        temporary = inside.parent / f".{inside.name}.{secrets.token_hex(4)}.tmp"
+        temporary = inside.parent / f".{inside.name}.tmp"
         self._ledger.will_create(inside, "link")
+        self._ledger.will_create(temporary, "temporary")
         with disk_errors(link):
+            temporary.unlink(missing_ok=True)  # what a kill left
             temporary.symlink_to(target)
             try:
                 faults.point("durable.switch")
@@ -246,6 +266,14 @@ class Disk:
                 target.unlink()
             self.sync_directory(target.parent)
         self._ledger.removed(target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """renameat2 with RENAME_EXCHANGE, which the standard library does not offer."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) != 0:  # AT_FDCWD, RENAME_EXCHANGE
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one))
 
 
 def _make_removable(directory: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelota.errors import ModelotaError
 from modelota.spec import names
 from modelota.spec.slot import SlotDescription, SlotId
 from modelota.storage.durable import Disk, disk_errors
@@ -41,7 +42,10 @@ class Slots:
                 raise
         if target.parent != Path("slots"):
             return None
-        return SlotId.parse(target.name)
+        try:
+            return SlotId.parse(target.name)
+        except ModelotaError:  # whoever asks then points it where it belongs
+            return None
 
     def switch(self, slot: SlotId) -> None:
         """Make `slot` the current one: the commit point of an update.
@@ -57,10 +61,14 @@ class Slots:
         self._disk.remove(self._layout.current)
 
     def seal(self, assembled: Path, slot: SlotId) -> None:
-        """Give a complete, verified directory its final place, replacing a leftover of the same name."""
+        """Give a complete, verified directory its final place; a damaged slot there goes in the same step."""
         self._disk.make_directory(self._layout.slots)
-        self._disk.remove(self.directory(slot))
-        self._disk.rename(assembled, self.directory(slot), kind="slot")
+        place = self.directory(slot)
+        if place.exists():
+            self._disk.exchange(assembled, place, kind="slot")
+            self._disk.remove(assembled)
+        else:
+            self._disk.rename(assembled, place, kind="slot")
 
     def remove(self, slot: SlotId) -> None:
         """Remove a slot's directory."""

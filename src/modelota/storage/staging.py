@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modelota import faults
-from modelota.content import coding
+from modelota.content import delta
 from modelota.content.digest import digest_bytes
 from modelota.errors import AskPerson, RefuseContent
 from modelota.spec.limits import MIB
-from modelota.spec.manifest import Chunk, Manifest
+from modelota.spec.manifest import DELTA_PREFIX, Chunk, Manifest
 from modelota.spec.offer import Plan, PlannedFrame
 from modelota.storage.durable import Disk, disk_errors, free_bytes
+from modelota.storage.sources import Sources
 
+OPEN_FILES_MAX: Final = 64
 UNSYNCED_MAX_BYTES: Final = 4 * MIB  # what power loss may cost again beyond what was in flight
 
 
@@ -46,18 +48,26 @@ class Staging:
         manifest: the release it belongs to.
         opener: gives the opener of a pack by its digest.
         disk: the writer.
+        sources: chunks that the device holds, which deltas are decoded against.
 
     A `FrameSink` of `modelota.delivery.fetch`. Not thread-safe: one task puts frames.
     """
 
     def __init__(
-        self, directory: Path, plan: Plan, manifest: Manifest, opener: Callable[[str], FrameOpener], disk: Disk
+        self,
+        directory: Path,
+        plan: Plan,
+        manifest: Manifest,
+        opener: Callable[[str], FrameOpener],
+        disk: Disk,
+        sources: Sources | None = None,
     ) -> None:
         self._directory = directory
         self._plan = plan
         self._chunks = manifest.chunks
         self._opener = opener
         self._disk = disk
+        self._sources = sources or Sources()
         self._files: dict[str, int] = {}
         self._have: set[tuple[str, int]] = set()
         self._unsynced: dict[str, int] = {}
@@ -149,7 +159,14 @@ class Staging:
         if len(sealed) != frame.length_bytes:
             raise RefuseContent("pack-tampered", pack=frame.pack, frame=frame.frame)
         chunk = self._chunks[frame.chunk]
-        plain = coding.decode(frame.codec, self._opener(frame.pack).open(frame.frame, sealed), chunk.size_bytes)
+        coded = self._opener(frame.pack).open(frame.frame, sealed)
+        if frame.base is None:
+            plain = delta.decode_delta(frame.codec, coded, b"", chunk.size_bytes)
+        else:
+            base = self._sources.read(frame.base)
+            if base is None:
+                raise RefuseContent("chunk-mismatch", chunk=frame.base, found=None)
+            plain = delta.decode_delta(frame.codec.removeprefix(DELTA_PREFIX), coded, base, chunk.size_bytes)
         check_chunk(chunk, plain)
         return plain
 
@@ -163,10 +180,12 @@ class Staging:
         self._unsynced.pop(pack, None)
 
     def _file(self, pack: str) -> int:
-        descriptor = self._files.get(pack)
+        descriptor = self._files.pop(pack, None)
         if descriptor is None:
+            if len(self._files) >= OPEN_FILES_MAX:  # a large release has more packs than a process may have files
+                os.close(self._files.pop(next(iter(self._files))))
             descriptor = self._disk.open_file(self.path(pack), kind="staged pack")
-            self._files[pack] = descriptor
+        self._files[pack] = descriptor  # the last one used is the last one closed
         return descriptor
 
 

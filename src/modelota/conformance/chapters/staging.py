@@ -14,7 +14,7 @@ def staged(stage: Stage) -> Path:
     stage.chapter(first_install)
     device = stage.device("g", stage.publisher, stage.family.model)
     device.start({"MODELOTA_FAULTS": "deploy.chunk@1=kill"})
-    device.accept_offer()
+    device.accept_offer(version=stage.family.first["version"])  # by now there may be newer ones
 
     def waits() -> bool:
         now = device.status()

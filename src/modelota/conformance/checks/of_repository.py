@@ -1,126 +1,24 @@
-"""What a published repository shows by itself: signatures, versions, contents, and that its packs look random.
-
-Reads TUF metadata with the reference implementation's data classes and everything else with the standard library.
-"""
+"""What a published repository shows by itself: signatures, versions, contents, sizes, and that its packs look random."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import zstandard
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
-
+from modelota.conformance.published import PublishedRepository, package_of, sealed_bytes
 from modelota.conformance.readings import low_entropy_blocks
-from modelota.conformance.row import Examination
-from modelota.errors import AskPerson
+from modelota.conformance.row import Examination, Text, Unmeasurable
 
-Json = dict[str, Any]
-
-_DOCUMENT_MAX_BYTES: Final = 64 << 20
 _PACK_SAMPLE_BYTES: Final = 4 << 20
 _PACKS_MAX: Final = 32
-_ROTATIONS_MAX: Final = 256
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-
-
-class PublishedRepository:
-    """A repository as its devices see it; use as a context manager.
-
-    Args:
-        url: https, file, or http to loopback.
-        root_json: the trusted root metadata.
-
-    Raises:
-        AskPerson: `argument-invalid`: it cannot be read, or its signatures do not hold.
-    """
-
-    def __init__(self, url: str, root_json: Path) -> None:
-        self.url: Final = url if "://" in url else Path(url).resolve().as_uri()
-        self._root_json = root_json
-
-    def __enter__(self) -> Self:
-        try:
-            _ = self.manifests
-        except (OSError, ValueError, RepositoryError, urllib.error.URLError, zstandard.ZstdError) as error:
-            detail = f"{type(error).__name__}: {error}"[:300]
-            raise AskPerson("argument-invalid", argument="--repository", detail=detail) from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is held."""
-
-    def get(self, path: str, limit_bytes: int = _DOCUMENT_MAX_BYTES) -> bytes:
-        """At most `limit_bytes` of one file.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        address = f"{self.url.rstrip('/')}/{path}"
-        if urlsplit(address).scheme not in {"file", "http", "https"}:
-            raise ValueError(f"not an address of a repository: {self.url}")
-        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310  the scheme was checked just now
-            data: bytes = answer.read(limit_bytes)
-        return data
-
-    @cached_property
-    def manifests(self) -> list[Json]:
-        """Every published manifest, with signatures and digests verified from the trusted root on."""
-        root = self._root()
-        timestamp = Metadata[Timestamp].from_bytes(self.get("metadata/timestamp.json"))
-        root.verify_delegate(Timestamp.type, timestamp)
-        number = timestamp.signed.snapshot_meta.version
-        snapshot = Metadata[Snapshot].from_bytes(self.get(f"metadata/{number}.snapshot.json"))
-        root.verify_delegate(Snapshot.type, snapshot)
-        targets = self._targets("targets", snapshot.signed)
-        root.verify_delegate(Targets.type, targets)
-        found: list[Json] = []
-        delegations = targets.signed.delegations
-        for name in delegations.roles or {} if delegations is not None else {}:
-            role = self._targets(name, snapshot.signed)
-            targets.verify_delegate(name, role)
-            for path, file in role.signed.targets.items():
-                if path.endswith("/manifest.json.zst"):
-                    found.append(self._manifest(path, file.hashes["sha256"]))
-        return found
-
-    def _root(self) -> Metadata[Root]:
-        root = Metadata[Root].from_bytes(self._root_json.read_bytes())
-        for _ in range(_ROTATIONS_MAX):
-            try:
-                data = self.get(f"metadata/{root.signed.version + 1}.root.json")
-            except (OSError, urllib.error.URLError):
-                break
-            newer = Metadata[Root].from_bytes(data)
-            root.verify_delegate(Root.type, newer)
-            newer.verify_delegate(Root.type, newer)
-            root = newer
-        return root
-
-    def _targets(self, role: str, snapshot: Snapshot) -> Metadata[Targets]:
-        number = snapshot.meta[f"{role}.json"].version
-        return Metadata[Targets].from_bytes(self.get(f"metadata/{number}.{role}.json"))
-
-    def _manifest(self, path: str, sha256: str) -> Json:
-        parent, _, name = path.rpartition("/")
-        data = self.get(f"targets/{parent}/{sha256}.{name}")
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ValueError(f"{path} is not what was signed")
-        plain = zstandard.ZstdDecompressor().stream_reader(data).read(_DOCUMENT_MAX_BYTES)
-        manifest: Json = json.loads(plain)
-        return manifest
+INCREMENTAL_LIMIT_PERCENT: Final = 30
+_NO_INCREMENTAL: Final = Text("该仓库没有增量包", "this repository holds no incremental package")
 
 
 def sealed(repository: PublishedRepository) -> Examination:
@@ -166,7 +64,31 @@ def unique(repository: PublishedRepository) -> Examination:
     return seen
 
 
+def small(repository: PublishedRepository) -> Examination:
+    """5.2.1-a: every published incremental package, against the full package of its variant."""
+    seen = Examination()
+    worst = 0.0
+    for manifest in repository.manifests:
+        for variant in manifest["variants"]:
+            for package in (each for each in variant["packages"] if each["mode"] == "incremental"):
+                name = f"{manifest['model']} {manifest['version']} {variant['name']} from {package['base_version']}"
+                percent = share_percent(package, package_of(variant, "full"))
+                seen.claim(name, percent <= INCREMENTAL_LIMIT_PERCENT, percent)
+                worst = max(worst, percent)
+    if not seen.evidence:
+        raise Unmeasurable(_NO_INCREMENTAL)
+    seen.at_most("largest-share", worst, INCREMENTAL_LIMIT_PERCENT, "%")
+    return seen
+
+
+def share_percent(package: dict[str, Any], full: dict[str, Any] | None) -> float:
+    """A package's sealed size in percent of the full one's; without a full one it is beyond any limit."""
+    whole = sealed_bytes(full) if full is not None else 0
+    return round(100 * sealed_bytes(package) / whole, 2) if whole else math.inf
+
+
 REPOSITORY_CHECKS: Final[Mapping[str, Callable[[PublishedRepository], Examination]]] = {
+    "5.2.1-a": small,
     "5.2.2-a": sealed,
     "6.1-a": numbered,
     "6.1-c": unique,

@@ -81,6 +81,23 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("The release drops or changes the core self-test “{test}” of version {predecessor}."),
         mark("Take the test over unchanged, so that the version before can be compared with."),
     ),
+    "baseline-unusable": Sentence(
+        mark("No package can be made that starts from version {version}."),
+        mark("Choose another version with --baseline, or leave the choice to the program."),
+        {
+            "unknown": mark("There is no such release."),
+            "not-older": mark("It is not older than the new release."),
+            "withdrawn": mark("It has been withdrawn."),
+            "locked": mark("No key in this workspace opens its packs; give the archive key with --archive-key."),
+        },
+    ),
+    "incremental-too-large": Sentence(
+        mark(
+            "The incremental package of variant {variant} from version {base} would take {size_bytes}, which is "
+            "{percent} % of the full package ({full_bytes}); at most {limit} % is allowed."
+        ),
+        mark("Publish without --incremental: devices then take the cheapest of the other packages."),
+    ),
     "key-missing": Sentence(
         mark("Signing as “{role}” takes {need} keys, but only {have} are at hand."),
         mark("Bring the missing keys into the key directory, or ask the holders to sign as well."),
@@ -177,6 +194,8 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "out-of-range": mark("It is too small or too large."),
             "not-a-choice": mark("It is not one of the values allowed here."),
             "not-a-file": mark("There is no such file."),
+            "not-an-archive-key": mark("It is the file of another key than an archive key."),
+            "contradicts": mark("It contradicts another option."),
             "not-a-digest": mark("An offer's digest has 64 characters, 0-9 and a-f."),
             "not-a-threshold": mark("Write role=need/keys, for example root=2/3."),
             "not-a-duration": mark("Write a time span such as 12h or 7d."),

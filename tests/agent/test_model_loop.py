@@ -1,0 +1,244 @@
+"""The loop of one model: what was decided is carried out whole, on a full disk too, and when the asker leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelota import faults
+from modelota.agent import states as s
+from modelota.agent.config import Config
+from modelota.agent.hub import Hub
+from modelota.agent.journal import Journal
+from modelota.agent.model_loop import ModelLoop
+from modelota.clock import iso
+from modelota.errors import AskPerson
+from modelota.runtime.upstreams import Upstreams
+from modelota.spec.manifest import RuntimeUse
+from modelota.spec.selftest import SelfTests
+from modelota.spec.slot import SlotDescription, SlotFile, SlotId
+from modelota.storage.layout import Layout
+from modelota.testing.clock import ManualClock
+
+MODEL = "acme/assistant"
+OFFER = "a" * 64
+
+
+def slot(version: str) -> SlotDescription:
+    return SlotDescription(
+        model=MODEL,
+        slot=SlotId(version, "q8"),
+        manifest_digest="b" * 64,
+        files=(SlotFile(path="model.bin", size_bytes=1, digest="a" * 64),),
+        runtime=RuntimeUse(name="command", entry="model.bin"),
+        self_tests=SelfTests(),
+    )
+
+
+OLD, NEW = slot("1.1.1"), slot("1.1.2")
+
+
+class StubWorker:
+    """A worker whose jobs wait until they are let go, and take a moment to be cancelled."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.jobs: list[str] = []
+
+    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Callable[..., None] | None = None) -> bytes:
+        self.jobs.append(kind)
+        self.begun.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            raise
+        return b"{}"
+
+
+class StubEngine:
+    def __init__(self) -> None:
+        self.stopped = False
+
+
+class StubServing:
+    """Starts engines that are none."""
+
+    def __init__(self) -> None:
+        self.engines: list[StubEngine] = []
+        self.adopted: list[StubEngine] = []
+
+    async def start(self, slot: SlotDescription) -> StubEngine:
+        self.engines.append(StubEngine())
+        return self.engines[-1]
+
+    def adopt(self, engine: StubEngine) -> None:
+        self.adopted.append(engine)
+
+    async def abandon(self, engine: StubEngine) -> None:
+        engine.stopped = True
+
+    async def aclose(self) -> None:
+        """Nothing runs."""
+
+
+class Bench:
+    """A loop on a real journal, with stubs for worker and engines."""
+
+    def __init__(self, place: Path) -> None:
+        self.layout = Layout(place)
+        self.clock = ManualClock()
+        self.journal = Journal(self.layout.database, self.clock)
+        self.hub = Hub(self.clock)
+        self.worker = StubWorker()
+        self.loop = ModelLoop(
+            MODEL,
+            self.layout,
+            Config(),
+            self.journal,
+            self.hub,
+            background=self.worker,  # type: ignore[arg-type]  # as far as it is used
+            foreground=self.worker,  # type: ignore[arg-type]  # as far as it is used
+            refreshing=asyncio.Lock(),
+            upstreams=Upstreams(),
+            clock=self.clock,
+            unattended=True,
+        )
+        self.serving = StubServing()
+        self.loop.serving = self.serving  # type: ignore[assignment]  # as far as it is used
+        (self.layout.model(MODEL).slots).mkdir(parents=True)
+        for description in (OLD, NEW):
+            self.journal.register_slot(description)
+            self.layout.model(MODEL).slot(description.slot.name).mkdir()
+
+    def become(self, **fields: Any) -> None:
+        """Have the loop in a state that was committed."""
+        self.loop.state = s.State(current=OLD.slot, slots=(OLD.slot, NEW.slot), **fields)
+        event = s.Restarted()
+        self.journal.commit(MODEL, event, s.State(), self.loop.state)
+
+    def updating(self, phase: Any) -> s.Update:
+        return s.Update(
+            direction="update",
+            target=NEW.slot,
+            before=OLD.slot,
+            offer_digest=OFFER,
+            manifest_digest="b" * 64,
+            phase=phase,
+            attempts=1,
+        )
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [event.data for event in self.hub._events if event.kind == kind]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Any:
+    made = Bench(tmp_path)
+    yield made
+    faults.arm("")
+    await made.loop.aclose()
+    made.journal.close()
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm("")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks and threads run until it holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  threads of the loop's own have no event to wait for
+            await asyncio.sleep(0)
+
+
+async def test_a_client_that_hangs_up_does_not_cut_a_decision_in_two(bench: Bench) -> None:
+    """A cancel whose client leaves at once still stops the work, cleans up, and tells the outcome."""
+    staging = bench.layout.model(MODEL).staging
+    staging.mkdir()
+    bench.become(update=bench.updating("fetching"))
+    await bench.loop.go_on()
+    await bench.worker.begun.wait()
+    asked = asyncio.create_task(bench.loop.post(s.CancelAsked(authority="uid:0")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert bench.loop.state.update is None  # decided, and its effects under way
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    await until(lambda: bench.told("outcome"))
+    assert bench.told("outcome")[0]["result"] == "cancelled"
+    assert not staging.exists()
+    assert not bench.layout.model(MODEL).slot(NEW.slot.name).exists()
+
+
+async def test_a_finished_step_is_not_lost_on_a_full_disk(bench: Bench) -> None:
+    """When the journal can't be written, the end of a step is kept and written once there is space again."""
+    bench.become(update=bench.updating("fetching"))
+    await bench.loop.go_on()
+    await bench.worker.begun.wait()
+    faults.arm(";".join(["journal.commit@1=EIO"] * 3))
+    bench.worker.go.set()
+    await until(lambda: "verifying" in bench.worker.jobs)
+    assert [notice["error"]["code"] for notice in bench.told("notice")] == ["disk-error"] * 3
+    assert bench.worker.jobs[:2] == ["fetching", "verifying"]
+
+
+async def test_a_full_disk_does_not_keep_the_agent_from_starting(bench: Bench) -> None:
+    """What was under way is taken up as soon as the journal can be written; until then the agent is there."""
+    bench.become(update=bench.updating("testing"))
+    faults.arm(";".join(["journal.commit@1=EIO"] * 2))
+    await bench.loop.go_on()
+    assert bench.loop.state.update is not None
+    await until(lambda: bench.worker.jobs == ["testing"])
+
+
+async def test_an_activation_that_cannot_be_noted_leaves_no_engine(bench: Bench) -> None:
+    """When the disk is full at the commit point, the engine that was started is stopped, and the link goes back."""
+    bench.become(update=bench.updating("activating"))
+    faults.arm("durable.switch@1=ENOSPC")
+    await bench.loop.go_on()
+    await until(lambda: bench.loop.state.update is None)
+    assert [engine.stopped for engine in bench.serving.engines] == [True]
+    assert bench.serving.adopted == []
+    assert bench.loop.state.failed == ()
+    await until(lambda: bench.told("outcome"))
+
+    real, bench.journal.activated = bench.journal.activated, _full  # type: ignore[method-assign]  # one call fails
+    bench.journal.register_slot(NEW)
+    bench.become(update=bench.updating("activating"))
+    await bench.loop.post(s.Restarted())
+    await until(lambda: bench.loop.state.update is None)
+    bench.journal.activated = real  # type: ignore[method-assign]  # as above
+    assert [engine.stopped for engine in bench.serving.engines] == [True, True]
+    await until(lambda: len(bench.told("outcome")) == 2)
+    assert bench.layout.model(MODEL).current.readlink() == Path("slots") / OLD.slot.name
+
+
+def _full(*_: object) -> None:
+    raise AskPerson("no-space", path="agent.db", need_bytes=None, free_bytes=None)
+
+
+async def test_a_clock_that_was_set_back_does_not_lengthen_the_watch(bench: Bench) -> None:
+    """The watch window ends after the time that the settings give it, whatever the wall clock says."""
+    until_far = iso(bench.clock.now() + timedelta(days=4000))
+    bench.become(watch=s.Watch(version=OLD.slot, until=until_far))
+    await bench.loop.go_on()
+    await until(lambda: bench.loop.state.watch is None)
+    assert max(bench.clock.slept) <= Config().watch.window_s
+
+
+async def test_a_crash_is_survived_when_it_cannot_be_noted(bench: Bench) -> None:
+    """An engine's crash that the journal can't take is told, and raises nothing that would end its restart."""
+    bench.become()
+    faults.arm("journal.commit@1=EIO;journal.commit@1=EIO")
+    await bench.loop._engine_crashed(s.ErrorBody(code="engine-crashed", params={"slot": OLD.slot.name}))
+    assert [notice["error"]["code"] for notice in bench.told("notice")] == ["disk-error"]

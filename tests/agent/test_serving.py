@@ -1,0 +1,241 @@
+"""The engine in use: whoever starts one, in whatever order starts end, the version in use answers and nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from modelota.agent import serving as module
+from modelota.agent.config import Config
+from modelota.agent.serving import RESTART_FIRST_S, RESTART_MAX_S, Serving
+from modelota.clock import Clock
+from modelota.errors import ModelotaError, TryLater
+from modelota.runtime.protocol import EngineSpec
+from modelota.runtime.upstreams import Upstreams
+from modelota.spec.api import ErrorBody
+from modelota.spec.manifest import RuntimeUse
+from modelota.spec.selftest import SelfTests
+from modelota.spec.slot import SlotDescription, SlotFile, SlotId
+from modelota.storage.layout import Layout
+
+MODEL = "acme/assistant"
+
+
+def slot(version: str) -> SlotDescription:
+    return SlotDescription(
+        model=MODEL,
+        slot=SlotId(version, "q8"),
+        manifest_digest="b" * 64,
+        files=(SlotFile(path="model.bin", size_bytes=1, digest="a" * 64),),
+        runtime=RuntimeUse(name="llama.cpp", entry="model.bin"),
+        self_tests=SelfTests(),
+    )
+
+
+OLD, NEW = slot("1.1.1"), slot("1.1.2")
+
+
+class StubEngine:
+    """An engine without a process."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.label = spec.label
+        self.socket_path = Path(spec.socket_path)
+        self.stopping = False
+        self._ended = asyncio.Event()
+
+    @property
+    def exited(self) -> bool:
+        return self._ended.is_set()
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        return -9
+
+    async def stop(self, grace_s: float = 5.0) -> int:
+        self.stopping = True
+        self._ended.set()
+        return 0
+
+    def crash(self) -> None:
+        self._ended.set()
+
+
+class Starter:
+    """Takes the place of `start_engine`; a start waits while its version is held, and fails while it is bad."""
+
+    def __init__(self) -> None:
+        self.engines: list[StubEngine] = []
+        self.held: dict[str, asyncio.Event] = {}
+        self.begun = asyncio.Event()
+        self.bad: set[str] = set()
+
+    async def __call__(self, spec: EngineSpec, *, clock: Clock, timeout_s: float) -> StubEngine:
+        self.begun.set()
+        if spec.label in self.held:
+            await self.held[spec.label].wait()
+        if spec.label in self.bad:
+            raise TryLater("engine-start-failed", slot=spec.label, detail="told to")
+        engine = StubEngine(spec)
+        self.engines.append(engine)
+        return engine
+
+    @property
+    def running(self) -> list[str]:
+        return [engine.label for engine in self.engines if not engine.exited]
+
+
+class Pauses:
+    """A clock whose sleeps are noted, and end at once."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.time = 0.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """A `Serving` with stubs around it."""
+
+    def __init__(self, place: Path, starter: Starter) -> None:
+        self.starter = starter
+        self.current: SlotDescription | None = OLD
+        self.upstreams = Upstreams()
+        self.crashes: list[str] = []
+        self.clock = Pauses()
+        self.serving = Serving(
+            MODEL,
+            Layout(place),
+            Config(),
+            self.clock,  # type: ignore[arg-type]  # the wall clock is not asked
+            self.upstreams,
+            current=lambda: self.current,
+            changed=lambda: None,
+            crashed=self._crashed,
+        )
+
+    async def _crashed(self, error: ErrorBody) -> None:
+        self.crashes.append(error.code)
+
+    @property
+    def answering(self) -> str | None:
+        upstream = self.upstreams.current(MODEL)
+        return upstream.engine.label if upstream else None
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    starter = Starter()
+    monkeypatch.setattr(module, "start_engine", starter)
+    return Bench(tmp_path, starter)
+
+
+async def until(condition: object) -> None:
+    """Let other tasks run until it holds."""
+    for _ in range(1000):
+        if condition():  # type: ignore[operator]  # a callable without arguments
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("waited in vain")
+
+
+async def test_a_slow_start_of_the_old_version_does_not_replace_the_new_one(bench: Bench) -> None:
+    """An engine of the version before that becomes ready after the switch is stopped, not put into use."""
+    bench.starter.held["1.1.1+q8"] = asyncio.Event()
+    asked = asyncio.create_task(bench.serving.ensure())
+    await bench.starter.begun.wait()
+    bench.serving.adopt(await bench.serving.start(NEW))
+    bench.current = NEW
+    bench.starter.held["1.1.1+q8"].set()
+    assert (await asked).label == "1.1.2+q8"
+    assert bench.answering == "1.1.2+q8"
+    assert bench.starter.running == ["1.1.2+q8"]
+    assert bench.serving.state == "running"
+    await bench.serving.aclose()
+
+
+async def test_every_running_engine_has_a_socket_of_its_own(bench: Bench) -> None:
+    """Versions that come back while their former engines still answer do not take their sockets."""
+    held = []
+    for version in (OLD, NEW, OLD, NEW, OLD):
+        bench.serving.adopt(await bench.serving.start(version))
+        upstream = bench.upstreams.current(MODEL)
+        assert upstream is not None
+        upstream.acquire()  # an application that is still being answered
+        held.append(upstream)
+    assert len(bench.starter.running) == 5
+    assert len({engine.spec.socket_path for engine in bench.starter.engines}) == 5
+    for upstream in held:
+        upstream.release()
+    await until(lambda: bench.starter.running == ["1.1.1+q8"])
+    await bench.serving.aclose()
+
+
+async def test_closing_stops_engines_that_are_still_answering(bench: Bench) -> None:
+    """Nothing runs on in a host that closes its agent, not even an engine that finishes its last request."""
+    bench.serving.adopt(await bench.serving.start(OLD))
+    upstream = bench.upstreams.current(MODEL)
+    assert upstream is not None
+    upstream.acquire()
+    bench.serving.adopt(await bench.serving.start(NEW))
+    assert bench.starter.running == ["1.1.1+q8", "1.1.2+q8"]
+    await bench.serving.aclose()
+    assert bench.starter.running == []
+
+
+async def test_an_engine_the_gateway_lost_comes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that runs and can't be reached any more (its socket was removed) is replaced at the next request."""
+    monkeypatch.setattr(module, "HEALTH_TIMEOUT_S", 0.01)
+    engine = await bench.serving.ensure()
+    upstream = bench.upstreams.current(MODEL)
+    assert upstream is not None
+    bench.upstreams.lost(upstream)
+    assert await bench.serving.ensure() is not engine
+    assert bench.answering == "1.1.1+q8"
+    assert bench.starter.running == ["1.1.1+q8"]
+    await bench.serving.aclose()
+
+
+async def test_an_engine_that_keeps_crashing_is_started_ever_more_seldom(bench: Bench) -> None:
+    """The wait doubles with each crash, and starts anew only for an engine that ran for a while."""
+    await bench.serving.ensure()
+    for crash in range(1, 9):
+        bench.starter.engines[-1].crash()
+        await until(lambda crash=crash: len(bench.starter.engines) == crash + 1 and bench.answering)
+    assert bench.clock.slept == [min(RESTART_MAX_S, RESTART_FIRST_S * 2**number) for number in range(8)]
+    assert bench.crashes == ["engine-crashed"] * 8
+    await asyncio.sleep(0)
+    bench.clock.time += RESTART_MAX_S
+    bench.starter.engines[-1].crash()
+    await until(lambda: len(bench.starter.engines) == 10)
+    assert bench.clock.slept[-1] == RESTART_FIRST_S
+    await bench.serving.aclose()
+
+
+async def test_a_start_that_fails_leaves_the_state_of_what_runs(bench: Bench) -> None:
+    """While the version in use runs, a start that fails, is abandoned or cancelled leaves it `running`."""
+    await bench.serving.ensure()
+    bench.starter.bad.add("1.1.2+q8")
+    with pytest.raises(ModelotaError):
+        await bench.serving.start(NEW)
+    assert bench.serving.state == "running"
+    bench.starter.bad.clear()
+    await bench.serving.abandon(await bench.serving.start(NEW))
+    assert (bench.serving.state, bench.starter.running) == ("running", ["1.1.1+q8"])
+    bench.starter.held["1.1.2+q8"] = asyncio.Event()
+    bench.starter.begun.clear()
+    start = asyncio.create_task(bench.serving.start(NEW))
+    await bench.starter.begun.wait()
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+    assert bench.serving.state == "running"
+    await bench.serving.aclose()
