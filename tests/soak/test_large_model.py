@@ -83,10 +83,86 @@ def test_three_gibibytes_of_random_bytes(tmp_path: Path) -> None:
     figures |= {f"{name} anon_mib": peak / MIB for name, peak in installing.peak_bytes.items()}
     print(figures)  # noqa: T201  a soak run is read by a person
     assert status["active_version"] == "1.1.1", status
-    found = hashlib.sha256()
     installed = device.layout.model("acme/assistant").slot("1.1.1+q8") / "files" / "model.bin"
-    with installed.open("rb") as file:
+    assert digest(installed) == expected.hexdigest()
+    assert max(*publishing.peak_bytes.values(), *installing.peak_bytes.values()) <= ANON_MAX_BYTES
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_six_gibibytes_by_what_is_new_and_by_what_differs(tmp_path: Path) -> None:
+    """6 GiB: full, then an incremental update (a part replaced), then a differential one (a bit here and there).
+
+    Every size and offset passes 2³² on the way. Each result is compared by a digest of its own.
+    """
+    publisher = Publisher(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    model = source / "model.bin"
+    with model.open("wb") as file:
+        for _ in range(6 * GIB // (16 * MIB)):
+            file.write(os.urandom(16 * MIB))
+    device = publisher.device()
+    figures: dict[str, object] = {}
+    with device.running():
+        for version, change in (("1.1.1", None), ("1.1.2", replace_a_part), ("1.1.3", flip_bits)):
+            if change is not None:
+                change(model)
+            text = DESCRIPTION.format(
+                version=version, kind="fix", permissions="[]", memory_bytes=0, expect="no weights"
+            )
+            (source / "release.toml").write_text(text, encoding="utf-8")
+            started = time.monotonic()
+            command = [sys.executable, "-m", "modelota.cli.main", "repo", "publish", str(source / "release.toml")]
+            subprocess.run([*command, "--repo", str(publisher.workspace.path)], check=True, stdout=subprocess.DEVNULL)
+            published = time.monotonic()
+            offer = device.check()
+            device.decide(offer["digest"])
+            status = device.settle(timeout_s=3000)
+            told = offer["offer"]
+            figures[version] = {
+                "mode": told["mode"],
+                "share": told["planned_bytes"] / told["full_bytes"],
+                "publish_s": published - started,
+                "update_s": time.monotonic() - published,
+            }
+            assert status["active_version"] == version, status
+            assert digest(device.layout.model("acme/assistant").slot(f"{version}+q8") / "files/model.bin") == digest(
+                model
+            )
+    print(figures)  # noqa: T201  a soak run is read by a person
+    assert [figures[version]["mode"] for version in ("1.1.1", "1.1.2", "1.1.3")] == [  # type: ignore[index]
+        "full",
+        "incremental",
+        "differential",
+    ]
+
+
+def replace_a_part(model: Path) -> None:
+    """New bytes for 100 MiB beyond 4 GiB, and a little more at the end."""
+    with model.open("r+b") as file:
+        file.seek(5 * GIB)
+        for _ in range(100):
+            file.write(os.urandom(MIB))
+        file.seek(0, os.SEEK_END)
+        file.write(os.urandom(4096))
+
+
+def flip_bits(model: Path) -> None:
+    """One bit in every 64 KiB, so that no chunk stays as it was."""
+    size_bytes = model.stat().st_size
+    with model.open("r+b") as file:
+        for position in range(0, size_bytes, 64 * 1024):
+            file.seek(position)
+            byte = file.read(1)[0]
+            file.seek(position)
+            file.write(bytes([byte ^ 1]))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
         while block := file.read(16 * MIB):
             found.update(block)
-    assert found.hexdigest() == expected.hexdigest()
-    assert max(*publishing.peak_bytes.values(), *installing.peak_bytes.values()) <= ANON_MAX_BYTES
+    return found.hexdigest()

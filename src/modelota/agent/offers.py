@@ -83,7 +83,7 @@ def build_offer(
         peak_space_bytes=peak_space_bytes(manifest, plan),
         kind=manifest.kind,
         urgency_reason=manifest.urgency.reason if manifest.urgency else None,
-        notes=manifest.notes,
+        notes=manifest.notes if direction != "repair" else {},  # they tell what a version brought, not what is mended
         permissions=manifest.permissions,
         new_permissions=tuple(permission for permission in manifest.permissions if permission not in known),
         consequences=tuple(consequences),

@@ -47,11 +47,7 @@ async def check(root: Path, model: str | None, *, allow_stale: bool, version: st
         _tell_result(session, result)
         if result.offer is not None:
             session.line(texts[result.offer.digest])
-            session.line()
-            command = f"modelota device update --accept {result.offer.digest}"
-            session.say(
-                "To accept: {command}", command=command if root == device_root(None) else f"{command} --root {root}"
-            )
+            _tell_how_to_accept(session, root, result.offer.digest)
 
 
 async def update(root: Path, model: str | None, *, allow_stale: bool, version: str | None = None) -> int:
@@ -162,11 +158,18 @@ async def verify(root: Path, model: str | None, *, repair: bool) -> int:
             return await _decide(access, session, result.offer)
         if result.offer is not None:
             session.line(await _declare_shown(access, session, result.offer))
+            _tell_how_to_accept(session, root, result.offer.digest)
             raise Reported(AskPerson("decision-required", digest=result.offer.digest), "offered")
         if damaged:
             slot = f"{damaged[0].version}+{damaged[0].variant}"
             raise RefuseContent("slot-damaged", slot=slot, path=damaged[0].damaged[0].path)
         return 0
+
+
+def _tell_how_to_accept(session: Session, root: Path, digest: str) -> None:
+    command = f"modelota device update --accept {digest}"
+    session.line()
+    session.say("To accept: {command}", command=command if root == device_root(None) else f"{command} --root {root}")
 
 
 def _tell_slots(session: Session, result: api.VerifyResult) -> None:
@@ -181,7 +184,7 @@ def _tell_slots(session: Session, result: api.VerifyResult) -> None:
             )
         for file in slot.damaged:
             session.say(
-                "{version} (variant {variant}): {path} is damaged: {size} in {chunks} parts.",
+                "{version} (variant {variant}): {path} is damaged; damaged parts: {chunks}, together {size}.",
                 version=slot.version,
                 variant=slot.variant,
                 path=file.path,

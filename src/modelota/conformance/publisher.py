@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from modelota.conformance.commands import Cli, Done
+from modelota.conformance.row import Unreached
 from modelota.repository import toml
 from modelota.testing.network import InstrumentedServer
 
@@ -76,15 +78,30 @@ class Publisher:
         path = self.describe(table, name)
         return self._cli.run("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
 
-    def publish(self, table: Mapping[str, Any]) -> dict[str, Any]:
+    def publish(self, table: Mapping[str, Any], *options: str) -> dict[str, Any]:
         """Publish; returns the report.
 
         Raises:
             Unreached: it was refused.
         """
         path = self.describe(table)
-        done = self._cli.must("repo", "publish", str(path), "--repo", str(self.workspace), "--json")
+        done = self._cli.must("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
         return done.objects[-1]
+
+    def history(self, model: str) -> list[dict[str, Any]]:
+        """`modelota repo history --json`: one object per release.
+
+        Raises:
+            Unreached: it is no such list.
+        """
+        done = self._cli.must("repo", "history", "--model", model, "--repo", str(self.workspace), "--json")
+        try:
+            found = json.loads(done.out)
+        except ValueError:
+            found = None
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise Unreached(f"modelota repo history --json printed no list of objects: {done.out[:200]}")
+        return found
 
     def withdraw(self, model: str, version: str) -> None:
         """Withdraw a release."""

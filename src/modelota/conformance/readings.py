@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+import blake3
 import zstandard
 
 BLOCK_BYTES: Final = 64 * 1024
@@ -40,6 +41,11 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def blake3_hash(path: Path) -> str:
+    """BLAKE3 of a file."""
+    return blake3.blake3(path.read_bytes()).hexdigest()
 
 
 def patch_from_bytes(old: bytes, new: bytes) -> int:

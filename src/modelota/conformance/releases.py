@@ -155,6 +155,8 @@ def standin(
     *,
     ballast_bytes: int = 0,
     related: bool = False,
+    ballast_of: str | None = None,
+    module_bytes: int = 0,
     requires: Mapping[str, Any] | None = None,
     perplexity: bool = False,
 ) -> Table:
@@ -167,6 +169,8 @@ def standin(
         ballast_bytes: bytes that nothing can compress, beside the engine's script.
         related: versions share most of the ballast: one byte in `_CHANGED_EVERY_BYTES` is each version's own, so that
             no chunk stays the same and a difference is small.
+        ballast_of: another version whose ballast it has.
+        module_bytes: size of a file of its own, beside the ballast.
         requires: what it demands of a device.
         perplexity: give it a test that the stand-in engine can't run.
     """
@@ -175,8 +179,11 @@ def standin(
     (folder / "script.json").write_bytes(fake_model(answers={PROMPT: f"I am {model} {version}"}))
     files = [{"source": str(folder / "script.json"), "path": "script.json"}]
     if ballast_bytes:
-        (folder / "ballast.bin").write_bytes(_ballast(model, version, ballast_bytes, related=related))
+        (folder / "ballast.bin").write_bytes(_ballast(model, ballast_of or version, ballast_bytes, related=related))
         files.append({"source": str(folder / "ballast.bin"), "path": "ballast.bin"})
+    if module_bytes:
+        (folder / "module.bin").write_bytes(_ballast(f"{model} module", version, module_bytes, related=False))
+        files.append({"source": str(folder / "module.bin"), "path": "module.bin"})
     test = {"id": "who", "prompt": PROMPT, "check": {"kind": "contains", "values": [version]}, "max_tokens": 16}
     tests: Table = {"functional": [test]}
     if perplexity:

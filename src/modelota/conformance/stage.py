@@ -29,6 +29,7 @@ LARGE: Final = "conf/large"
 STEPS: Final = "conf/steps"
 CANNOT_RUN: Final = "conf/cannot-run"
 VERSIONS: Final = "conf/versions"
+RELATED: Final = "conf/related"
 LARGE_BYTES: Final = 24 << 20
 STEP_BALLAST_BYTES: Final = 256 << 10
 
@@ -124,6 +125,11 @@ class Stage:
         """Publishes the small releases on the stand-in engine."""
         return self.chapter(_found_workshop)
 
+    @property
+    def parcels(self) -> Publisher:
+        """Publishes a line of releases with every kind of package, of the model under test and of a stand-in."""
+        return self.chapter(_found_parcels)
+
     def found(self, name: str, models: Sequence[str]) -> Publisher:
         """Make a repository that lasts as long as the stage."""
         return self._exit.enter_context(Publisher(self._folder(name), self.cli, models))
@@ -161,7 +167,7 @@ class Stage:
 
     def step(self, version: str) -> dict[str, Any]:
         """A small release of the model on which failures are tried."""
-        return standin(self.scratch, STEPS, version, ballast_bytes=STEP_BALLAST_BYTES)
+        return standin(self.scratch, STEPS, version, ballast_bytes=STEP_BALLAST_BYTES, related=True)
 
     def _folder(self, name: str) -> Path:
         path = self.place / name
@@ -175,6 +181,10 @@ def _found_publisher(stage: Stage) -> Publisher:
 
 def _found_workshop(stage: Stage) -> Publisher:
     return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, *EXCESSIVE])
+
+
+def _found_parcels(stage: Stage) -> Publisher:
+    return stage.found("e", [stage.family.model, RELATED])
 
 
 def _end_in_order(number: int, _frame: FrameType | None) -> None:

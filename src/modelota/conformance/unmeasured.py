@@ -7,11 +7,8 @@ from typing import Final
 
 from modelota.conformance.row import Text
 
-_DELTAS = Text("有了增量包和差分包才能测量", "comes with incremental and differential packages")
-_DISTANT = Text("有了从仓库返回任意基线的回滚才能测量", "comes with the return to any baseline from the repository")
 _CONTRACT = Text("有了应用所用接口的契约检查才能测量", "comes with the check of the endpoint's contract")
 _STEP = Text("有了新旧模型比较才能测量", "comes with the comparison of a model with its predecessor")
-_HISTORY = Text("有了发布历史命令才能测量", "comes with the publisher's history command")
 _ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
 _WATCH = Text(
     "观察期目前只看崩溃；有了错误率、速度和内存的观察才能测量",
@@ -33,11 +30,7 @@ _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the
 
 UNMEASURED: Final[Mapping[str, Text]] = {
     "5.1-b": _CONTRACT,
-    "5.2.1-a": _DELTAS,
-    "5.2.3-a": _DELTAS,
-    "5.2.3-b": _DISTANT,
     "6.1-b": _STEP,
-    "6.2-a": _HISTORY,
     "6.2-b": _ARCHIVE,
     "6.3-a": _WATCH,
     "6.3-c": _USER_DATA,

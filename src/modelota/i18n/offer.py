@@ -76,16 +76,18 @@ def render_offer(view: OfferViewLike, language: Language, *, title: str | None =
     rows: list[tuple[str, str]] = [
         (texts.say("Model"), clean(offer.model)),
         (texts.say("Version"), _versions(offer, texts)),
-        (texts.say("Kind"), texts.say(KINDS[offer.kind]) if offer.kind in KINDS else clean(offer.kind)),
     ]
+    if offer.direction == "repair":  # the same version: nothing about it changes
+        rows.append((texts.say("Kind"), texts.say("a repair: the damaged parts are replaced")))
+    else:
+        rows.append((texts.say("Kind"), texts.say(KINDS[offer.kind]) if offer.kind in KINDS else clean(offer.kind)))
     if offer.urgency_reason:
         reason = clean(localised(offer.urgency_reason, language), lines=True)
         rows.append((texts.say("Why it should not wait"), reason))
+    if offer.direction != "repair":
+        notes = clean(localised(offer.notes, language).strip(), lines=True)
+        rows.append((texts.say("What changes"), notes or texts.say("not stated")))
     rows += [
-        (
-            texts.say("What changes"),
-            clean(localised(offer.notes, language).strip(), lines=True) or texts.say("not stated"),
-        ),
         (texts.say("Download"), _download_details(offer, texts)),
         (texts.say("Space"), _space(offer, texts)),
         (texts.say("Time"), _time_details(view, texts)),

@@ -85,13 +85,13 @@ class Assembly:
         self._write_local(plan, sources, on_progress)
         for pack, frames in groupby(plan.frames, key=lambda frame: frame.pack):
             written: set[str] = set()
-            for frame in frames:
-                size_bytes = self._manifest.chunks[frame.chunk].size_bytes
-                if staging.has(frame):
-                    written |= self._write_chunk(frame.chunk, staging.chunk(frame))
+            for frame, plain in staging.opened(list(frames)):
+                if plain is not None:
+                    written |= self._write_chunk(frame.chunk, plain)
                 elif not self.has(frame.chunk):
+                    staging.chunk(frame)  # says what is wrong with it
                     raise RefuseContent("pack-tampered", pack=pack, frame=frame.frame)
-                on_progress(size_bytes)
+                on_progress(self._manifest.chunks[frame.chunk].size_bytes)
             for path in written:
                 self._sync(path)
             staging.remove_pack(pack)

@@ -8,13 +8,16 @@ fetches the rest, and a length or a note is never trusted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
 from modelota import faults
 from modelota.content import delta
+from modelota.content.delta.loops import loops
 from modelota.content.digest import digest_bytes
 from modelota.errors import AskPerson, RefuseContent
 from modelota.spec.limits import MIB
@@ -24,6 +27,7 @@ from modelota.storage.durable import Disk, disk_errors, free_bytes
 from modelota.storage.sources import Sources
 
 OPEN_FILES_MAX: Final = 64
+OPENERS_MAX: Final = 2  # each may hold a dozen times a chunk of 4 MiB while it decodes
 UNSYNCED_MAX_BYTES: Final = 4 * MIB  # what power loss may cost again beyond what was in flight
 
 
@@ -69,6 +73,7 @@ class Staging:
         self._disk = disk
         self._sources = sources or Sources()
         self._files: dict[str, int] = {}
+        self._files_lock = threading.Lock()  # threads that open frames ahead share the open files
         self._have: set[tuple[str, int]] = set()
         self._unsynced: dict[str, int] = {}
         disk.make_directory(directory)
@@ -87,13 +92,44 @@ class Staging:
         """Open every planned frame that lies in staging, and remember the good ones; returns their bytes."""
         good_bytes = 0
         self._have.clear()
-        for frame in self._plan.frames:
-            with suppress(RefuseContent):
-                self.chunk(frame)
+        for frame, plain in self.opened(self._plan.frames):
+            if plain is not None:
                 self._have.add((frame.pack, frame.frame))
                 good_bytes += frame.length_bytes
             on_progress(frame.length_bytes)
         return good_bytes
+
+    def opened(self, frames: Sequence[PlannedFrame]) -> Iterator[tuple[PlannedFrame, bytes | None]]:
+        """Each frame, in order, with the plain bytes of its chunk; None for one that does not open.
+
+        Frames are opened ahead on up to `OPENERS_MAX` cores: opening the seal, decoding and hashing leave Python's
+        lock. At most two frames a core are held at once.
+
+        Raises:
+            TryLater: `disk-error`.
+        """
+        # without the kernel a decoder needs several times the memory, and two would pass the device's bound
+        cores = min(OPENERS_MAX, os.cpu_count() or 1) if loops().name == "native" else 1
+        waiting: deque[tuple[PlannedFrame, Future[bytes | None]]] = deque()
+        with ThreadPoolExecutor(max_workers=cores) as pool:
+            try:
+                for frame in frames:
+                    waiting.append((frame, pool.submit(self._chunk_or_none, frame)))
+                    if len(waiting) >= 2 * cores:
+                        first, future = waiting.popleft()
+                        yield first, future.result()
+                while waiting:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _chunk_or_none(self, frame: PlannedFrame) -> bytes | None:
+        try:
+            return self.chunk(frame)
+        except RefuseContent:
+            return None
 
     def reserve(self, missing: Sequence[PlannedFrame]) -> None:
         """Set disk space aside for frames that are still to be staged.
@@ -151,7 +187,7 @@ class Staging:
         path = self.path(frame.pack)
         if frame.pack not in self._files and not path.exists():
             raise RefuseContent("pack-tampered", pack=frame.pack, frame=frame.frame)
-        with disk_errors(path):
+        with disk_errors(path), self._files_lock:
             sealed = os.pread(self._file(frame.pack), frame.length_bytes, frame.offset)
         return self._open(frame, sealed)
 

@@ -19,6 +19,7 @@ from modelota.testing.network import Garble
 Json = dict[str, Any]
 
 _CRASHES = 3
+_GARBLED_OFFSET = 20_000  # within a difference between two steps
 
 
 @dataclass
@@ -50,12 +51,14 @@ class Damaged:
 
     Attributes:
         place: where a byte was changed.
+        mode: of the package that it was a byte of.
         outcome: how the update ended.
         identical: every file installed afterwards has the bytes of its source.
         active: version in use afterwards.
     """
 
     place: str
+    mode: str
     outcome: Json
     identical: bool
     active: str | None
@@ -105,11 +108,11 @@ def _in_fetched(stage: Stage, device: Device, told: Failures) -> None:
     """A byte flipped on the way, always at the same place; then once only."""
     stage.workshop.publish(stage.step("1.1.2"))
     before = device.status()
-    offset = 100_000
-    stage.workshop.server.script(PACKS, Garble(offset))
-    outcome = device.update()
+    stage.workshop.server.script(PACKS, Garble(_GARBLED_OFFSET))
+    mode = device.accept_offer()["offer"]["mode"]
+    outcome = device.outcome(before["last_outcome"])
     told.steps.append(_failure("fetching", device, before, outcome, stage.step("1.1.1")))
-    told.damage.append(Damaged("fetched", outcome, _identical(stage, device), device.status()["active_version"]))
+    told.damage.append(Damaged("fetched", mode, outcome, _identical(stage, device), device.status()["active_version"]))
     stage.workshop.server.behave()
 
 
@@ -117,14 +120,14 @@ def _in_finished(stage: Stage, device: Device, told: Failures) -> None:
     """A byte flipped in the finished file, just before it is checked as a whole."""
     _restart(device, "deploy.file@1=kill")
     before = device.status()["last_outcome"]
-    device.accept_offer()
+    mode = device.accept_offer()["offer"]["mode"]
     device.until(lambda: bool(device.status()["paused"]), "the worker to be killed at the finished file")
     partial = _largest(device.place / "staging", "ballast.bin")
     device.stop()
     flip_byte(partial, partial.stat().st_size // 2)
     device.start()
     device.control("resume")
-    _damaged(stage, device, told, "finished", before)
+    _damaged(stage, device, told, ("finished", mode), before)
 
 
 def _in_staged(stage: Stage, device: Device, told: Failures) -> None:
@@ -132,19 +135,19 @@ def _in_staged(stage: Stage, device: Device, told: Failures) -> None:
     stage.workshop.publish(stage.step("1.1.3"))
     _restart(device, "deploy.chunk@1=kill")
     before = device.status()["last_outcome"]
-    device.accept_offer()
+    mode = device.accept_offer()["offer"]["mode"]
     device.until(lambda: bool(device.status()["paused"]), "the worker to be killed at the first chunk")
     staged = _largest(device.place / "staging", "*.pack")
     device.stop()
     flip_byte(staged, staged.stat().st_size // 2)
     device.start()
     device.control("resume")
-    _damaged(stage, device, told, "written", before)
+    _damaged(stage, device, told, ("written", mode), before)
 
 
-def _damaged(stage: Stage, device: Device, told: Failures, place: str, before: Json | None) -> None:
+def _damaged(stage: Stage, device: Device, told: Failures, where: tuple[str, str], before: Json | None) -> None:
     outcome = device.outcome(before)
-    told.damage.append(Damaged(place, outcome, _identical(stage, device), device.status()["active_version"]))
+    told.damage.append(Damaged(*where, outcome, _identical(stage, device), device.status()["active_version"]))
 
 
 def _while_deploying(stage: Stage, device: Device, told: Failures) -> None:

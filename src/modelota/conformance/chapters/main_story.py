@@ -266,20 +266,39 @@ class Damage:
         answer: to the request for an engine.
         status: of the model afterwards.
         texts: what `modelota device chat` said, by language.
+        found: `modelota device verify`.
+        asked: `modelota device verify --repair`, which has to ask first.
+        offer: that it made, or None.
+        bytes_before_decision: content served until it was answered.
+        repair_bytes: content served in all.
+        repaired: `modelota device update --accept` of that offer.
+        identical: the file has the bytes it had before.
+        clean: `modelota device verify` afterwards.
+        serves: the answer to a request for the engine afterwards.
     """
 
     file: str
     answer: Answer
     status: Json
     texts: dict[str, str]
+    found: Done
+    asked: Done
+    offer: Json | None
+    bytes_before_decision: int
+    repair_bytes: int
+    repaired: Done
+    identical: bool
+    clean: Done
+    serves: Answer
 
 
 def damaged_slot(stage: Stage) -> Damage:
-    """Stop the agent, change one byte in the slot in use, start again and ask for the engine."""
+    """Stop the agent, change one byte in the slot in use, start again, ask for the engine, and have it repaired."""
     stage.chapter(rollback)
     device = stage.main_device
     files = device.place / "current" / "files"
     file = max((path for path in files.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    before = file_hash(file)
     device.stop()
     flip_byte(file.resolve(), file.stat().st_size // 2)
     device.start()
@@ -288,4 +307,25 @@ def damaged_slot(stage: Stage) -> Damage:
     for language in ("zh", "en"):
         done = device.command("chat", "Hello", "--lang", language)
         texts[language] = done.out + done.err
-    return Damage(file.name, answer, device.status(), texts)
+    status, served, packs = device.status(), stage.publisher.pack_bytes, stage.publisher
+    found = device.command("verify", "--json")
+    asked = device.command("verify", "--repair", "--json")
+    digest = str((asked.error.get("params") or {}).get("digest"))
+    view = device.socket.request("GET", f"/v1/offers/{digest}")
+    undecided = packs.pack_bytes - served
+    repaired = device.command("update", "--accept", digest, "--json")
+    return Damage(
+        file=file.name,
+        answer=answer,
+        status=status,
+        texts=texts,
+        found=found,
+        asked=asked,
+        offer=view.body["offer"] if view.status == 200 else None,
+        bytes_before_decision=undecided,
+        repair_bytes=packs.pack_bytes - served,
+        repaired=repaired,
+        identical=file_hash(device.place / "current" / "files" / file.name) == before,
+        clean=device.command("verify", "--json"),
+        serves=device.socket.request("POST", "/v1/chat", {"model": device.model}),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from modelota.conformance.checks import clause_5_1, clause_5_2, clause_5_3, clause_6, clause_7
+from modelota.conformance.checks import clause_5_1, clause_5_2, clause_5_2_packages, clause_5_3, clause_6, clause_7
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
@@ -15,10 +15,13 @@ CHECKS: Final[Mapping[str, Check]] = {
     "5.1-a": clause_5_1.harmless,
     "5.1-c": clause_5_1.told_first,
     "5.1-d": clause_5_1.never_silent,
+    "5.2.1-a": clause_5_2_packages.incremental,
     "5.2.1-b": clause_5_2.resumable,
     "5.2.1-c": clause_5_2.verified,
     "5.2.2-a": clause_5_2.sealed,
     "5.2.2-b": clause_5_2.proven_before_use,
+    "5.2.3-a": clause_5_2_packages.differential,
+    "5.2.3-b": clause_5_2_packages.way_back,
     "5.3-a": clause_5_3.detected,
     "5.3-b": clause_5_3.answered,
     "5.3-c": clause_5_3.shows_progress,
@@ -26,6 +29,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "5.3-e": clause_5_3.failure_goes_back,
     "6.1-a": clause_6.positive_numbers,
     "6.1-c": clause_6.one_content,
+    "6.2-a": clause_6.traceable,
     "6.3-b": clause_6.quick_way_back,
     "6.4-b": clause_6.independent,
     "7.1.1-a": clause_7.fits_the_device,

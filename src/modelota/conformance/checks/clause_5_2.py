@@ -30,12 +30,14 @@ def resumable(stage: Stage) -> Examination:
 
 
 def verified(stage: Stage) -> Examination:
-    """5.2.1-c: a byte changed on arrival, after it was staged, and in a finished file."""
+    """5.2.1-c: a byte of a difference package changed on arrival, after it was staged, and in a finished file."""
     seen = Examination()
     told = stage.chapter(failures)
     for damage in told.damage:
         outcome = {"result": damage.outcome["result"], "error": damage.outcome["error"], "active": damage.active}
         seen.claim(f"damaged-when-{damage.place}-never-used", damage.identical, outcome)
+        difference = damage.mode in {"incremental", "differential"}
+        seen.claim(f"damaged-when-{damage.place}-was-a-difference-package", difference, damage.mode)
     refused = next(damage for damage in told.damage if damage.place == "fetched")
     seen.claim("damaged-source-refused", refused.outcome["result"] == "failed", refused.outcome["error"])
     back = refused.active == refused.outcome["from_version"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from modelota.conformance.chapters.main_story import rollback, second_update
+from modelota.conformance.chapters.packages import Release, published_line
 from modelota.conformance.chapters.refusals import versions
+from modelota.conformance.checks.clause_5_2_packages import claim_lineage
+from modelota.conformance.readings import blake3_hash
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
 ROLLBACK_LIMIT_S = 300
+RUN_MAX_S = 3600  # what was published in this run has a release time of the last hour
 
 
 def positive_numbers(stage: Stage) -> Examination:
@@ -42,6 +49,45 @@ def one_content(stage: Stage) -> Examination:
     seen.claim("repository-unchanged", told.unchanged)
     seen.claim("the-very-same-release-again-is-no-conflict", told.again is None, {"code": told.again})
     return seen
+
+
+def traceable(stage: Stage) -> Examination:
+    """6.2-a: the history tells development, contents, release time, device models and lineage of every release."""
+    seen = Examination()
+    line = stage.chapter(published_line)
+    claim_lineage(seen, line)
+    for model, releases in line.releases.items():
+        told = {record["version"]: record for record in line.history[model]}
+        for release in releases:
+            _claim_record(seen, release, told.get(release.table["version"], {}))
+    return seen
+
+
+def _claim_record(seen: Examination, release: Release, record: dict[str, Any]) -> None:
+    """The record says what the description said, and its files are the source files, by BLAKE3 computed here."""
+    table, name = release.table, release.name
+    given = {key: value for key, value in table.get("provenance", {}).items() if value}
+    kept = {key: value for key, value in record.get("provenance", {}).items() if value}
+    seen.claim(f"{name}-development", kept == given, kept)
+    seen.claim(f"{name}-notes", record.get("notes") == table["notes"])
+    models = record.get("device_models")
+    seen.claim(f"{name}-device-models", models == list(table.get("device_models", [])), models)
+    at = str(record.get("released_at"))
+    signed = at == release.manifest["released_at"]
+    recent = signed and abs(datetime.fromisoformat(at).timestamp() - time.time()) < RUN_MAX_S
+    seen.claim(f"{name}-release-time", recent, at)
+    contents = {
+        variant["name"]: {file["path"]: (file["size_bytes"], file["digest"]) for file in variant["files"]}
+        for variant in record.get("variants", [])
+    }
+    own = {
+        variant["name"]: {
+            path: (source.stat().st_size, blake3_hash(source))
+            for path, source in release.sources(variant["name"]).items()
+        }
+        for variant in table["variants"]
+    }
+    seen.claim(f"{name}-contents", contents == own, sorted(contents))
 
 
 def quick_way_back(stage: Stage) -> Examination:

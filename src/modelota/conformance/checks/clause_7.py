@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from modelota.conformance.chapters.interruptions import interruptions
-from modelota.conformance.chapters.main_story import damaged_slot, first_install, second_update
+from modelota.conformance.chapters.main_story import Damage, damaged_slot, first_install, second_update
 from modelota.conformance.chapters.refusals import Demand, demands
 from modelota.conformance.chapters.staging import staged
 from modelota.conformance.readings import files_below, windows_found, windows_of
@@ -23,9 +23,9 @@ _COMPUTE: Final = Text(
     "benchmark yet",
 )
 _AT_REST: Final = Text(
-    "加载前的篡改检查和密封的暂存已检验；备份与归档、损坏后的修复、密封存储选项尚未实现。偏离：已部署版本为明文",
-    "the tamper check before loading and sealed staging were exercised; backups and archives, repair after damage, and "
-    "the sealed deployment option are not there yet. Deviation: the deployed version lies in plain",
+    "加载前的篡改检查、损坏后的修复和密封的暂存已检验；密封的备份与归档、密封存储选项尚未实现。偏离：已部署版本为明文",
+    "the tamper check before loading, the repair after damage, and sealed staging were exercised; sealed backups and "
+    "archives, and the sealed deployment option are not there yet. Deviation: the deployed version lies in plain",
 )
 _ADVICE: Final = {"zh": ("升级", "更新"), "en": ("upgrad", "updat")}
 
@@ -103,12 +103,13 @@ def _mib(size_bytes: int) -> float:
 
 
 def tamper_proof(stage: Stage) -> Examination:
-    """7.1.2-b: one byte changed at rest: the engine does not load it, and the person is told."""
+    """7.1.2-b: one byte changed at rest: the engine does not load it, the person is told, and has it repaired."""
     damage, seen = stage.chapter(damaged_slot), Examination()
     seen.claim("damaged-file-not-loaded", damage.answer.status >= 400, damage.answer.body)
     seen.claim("damage-named", damage.answer.code == "slot-damaged", damage.answer.code)
     chinese = any("\u4e00" <= char <= "\u9fff" for char in damage.texts["zh"])
     seen.claim("told-in-both-languages", chinese and all("slot-damaged" in t for t in damage.texts.values()))
+    _claim_repaired(seen, damage, stage.family.first["version"])
     first = stage.chapter(first_install)
     plain = b"".join(path.read_bytes() for path in stage.family.plain(first.table))
     lying = b"".join(path.read_bytes() for path in files_below(stage.chapter(staged)))
@@ -117,3 +118,21 @@ def tamper_proof(stage: Stage) -> Examination:
     seen.evidence["deviations"] = ["the deployed version lies in plain below the device root"]
     seen.still_missing(_AT_REST)
     return seen
+
+
+def _claim_repaired(seen: Examination, damage: Damage, version: str) -> None:
+    """Found by reading everything, mended by an offer for what is missing, and whole again."""
+    slots: list[dict[str, Any]] = next((each["slots"] for each in damage.found.objects if "slots" in each), [])
+    damaged = {(slot["version"], file["path"]) for slot in slots for file in slot["damaged"]}
+    seen.claim("found-by-verifying", damaged == {(version, damage.file)} and damage.found.status != 0, slots)
+    offer = damage.offer or {}
+    asked = damage.asked.code == "decision-required" and offer.get("direction") == "repair"
+    seen.claim("repair-asks-first", asked and damage.bytes_before_decision == 0, damage.asked.code)
+    facts = {"planned_bytes": offer.get("planned_bytes"), "full_bytes": offer.get("full_bytes")}
+    facts |= {"served_bytes": damage.repair_bytes}
+    fetched = bool(offer) and 0 < damage.repair_bytes == offer["planned_bytes"] < offer["full_bytes"]
+    seen.claim("repair-fetches-only-what-is-missing", fetched, facts)
+    seen.claim("repaired-bit-identically", damage.repaired.status == 0 and damage.identical, damage.repaired.code)
+    seen.claim("nothing-damaged-afterwards", damage.clean.status == 0, damage.clean.out[-600:])
+    serves = damage.serves.status == 200 and damage.serves.body["version"] == version
+    seen.claim("serves-afterwards", serves, damage.serves.body)

@@ -1,4 +1,4 @@
-"""What a published repository shows by itself: signatures, versions, contents, sizes, and that its packs look random."""
+"""What a published repository shows by itself: signatures, versions, contents, sizes, and packs that look random."""
 
 from __future__ import annotations
 

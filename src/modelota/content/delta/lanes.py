@@ -166,7 +166,7 @@ def context_bits(counts: U32) -> F64:
     """The same for each context."""
     have = counts.astype(np.float64)
     total = have.sum(axis=1)
-    bits = total * np.log2(np.maximum(total, 1))
+    bits: F64 = total * np.log2(np.maximum(total, 1))
     bits -= np.einsum("ij,ij->i", have, np.log2(np.maximum(have, 1)))
     bits += _ENTRY_BITS * np.count_nonzero(counts, axis=1) + _CONTEXT_BITS
     return bits

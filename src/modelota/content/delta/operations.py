@@ -39,7 +39,7 @@ _FLOATS: Final = frozenset({"bf16", "f16", "f32", "c64", "f8_e4m3", "f8_e5m2", "
 _GUESSES: Final = ("f32", "f16", "bf16", "u8")
 
 _SPARSE_ONE_IN: Final = 512  # with more changed elements than this, differences are smaller than new values
-_SPARSE_LOOK: Final = 16  # what does not shrink to this part changed in more places
+_SPARSE_LOOK: Final = 100  # what does not shrink to this part changed in more places
 _GOOD_PERCENT: Final = 60  # a delta below needs no comparison with the chunk compressed by itself
 _SAMPLE_BYTES: Final = 64 * KIB
 

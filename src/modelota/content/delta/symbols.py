@@ -20,8 +20,8 @@ _GAPS: Final = 1
 _MERGED: Final = 2  # the greater of a context's two digits of base 4
 _SINGLE: Final = 3  # one context
 _GAPS_ONE_IN: Final = 16  # with more symbols than this that are not 0, gaps save no time
-_GAPS_WORTH: Final = 1.03  # how much more they may cost (their contexts are lost), and bits besides:
-_GAPS_BITS: Final = 256
+_GAPS_WORTH: Final = 1.01  # how much more they may cost (their contexts are lost), and bits besides:
+_GAPS_BITS: Final = 64
 _GAPS_BITS_ONE_IN: Final = 2048
 _GREATER: Final = np.array([max(context >> 2, context & 3) for context in range(16)], dtype=np.uint8)
 

@@ -115,7 +115,7 @@ REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
     ),
     "slot-damaged": Sentence(
         mark("The installed version {slot} is damaged at {path}."),
-        mark("Use another version with “modelota device rollback”, or install this one again."),
+        mark("Mend it with “modelota device verify --repair”, or go back with “modelota device rollback”."),
     ),
     "attempts-exhausted": Sentence(
         mark("{slot} was interrupted too often ({phase}), so it is not tried any further."),
