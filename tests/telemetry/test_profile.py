@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from modelota.spec.manifest import Compute, OsRange, Requires
+from modelota.storage.durable import free_bytes
 from modelota.telemetry.profile import (
     DeviceProfile,
     at_least,
     check_requirements,
     device_profile,
-    storage_free_bytes,
     usable_cores,
 )
 
@@ -242,6 +242,6 @@ def test_versions_compare_by_their_numbers(version: str, minimum: str, met: bool
 def test_free_storage_is_what_this_user_may_use(tmp_path: Path) -> None:
     """f_bavail: the superuser's reserve is not promised to anyone."""
     state = os.statvfs(tmp_path)
-    free = storage_free_bytes(tmp_path)
+    free = free_bytes(tmp_path)
     assert free is not None
     assert abs(free - state.f_bavail * state.f_frsize) < GIB

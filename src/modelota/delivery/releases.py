@@ -133,6 +133,17 @@ def load_manifest(client: TrustClient, documents: ModelDocuments, version: str) 
     if release is None:
         raise RefuseContent("release-not-admitted", model=model, version=version)
     packed = client.target(paths.manifest_target(model, version), limits.MANIFEST_SEALED_MAX_BYTES)
+    return open_manifest(packed, model, release)
+
+
+def open_manifest(packed: bytes, model: str, release: CatalogRelease) -> LoadedManifest:
+    """Decompress a manifest, and check it against the catalog's entry and in itself.
+
+    Raises:
+        RefuseContent: `document-too-large`, `document-invalid`, `document-needs-newer`, `manifest-mismatch`,
+            `unsafe-path`.
+    """
+    version = release.version
     data = _decompress(packed, min(limits.MANIFEST_MAX_BYTES, release.manifest_bytes))
     digest = hashlib.sha256(data).hexdigest()
     if digest != release.manifest_digest or len(data) != release.manifest_bytes:

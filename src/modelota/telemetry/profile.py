@@ -18,6 +18,7 @@ import msgspec
 
 from modelota.errors import AskPerson
 from modelota.spec.manifest import OsRange, Requires
+from modelota.storage.durable import free_bytes
 from modelota.telemetry import cgroup
 
 _ROOT: Final = Path("/")
@@ -73,7 +74,7 @@ def device_profile(root: Path, *, base: Path = _ROOT) -> DeviceProfile:
     total, available = memory.get("MemTotal"), memory.get("MemAvailable")
     limit = cgroup.memory_limit_bytes(base / "proc", base / "sys")
     room = cgroup.memory_room_bytes(base / "proc", base / "sys")
-    free = storage_free_bytes(root)
+    free = free_bytes(root)
     unknown = {
         "os_version": (release.get("VERSION_ID"), "no VERSION_ID in os-release"),
         "cpu_features": (features, "no flags or Features in cpuinfo"),
@@ -105,22 +106,6 @@ def usable_cores(*, base: Path = _ROOT) -> int:
         cores = os.cpu_count() or 1
     quota = cgroup.cpu_quota(base / "proc", base / "sys")
     return max(1, cores if quota is None else min(cores, int(quota)))
-
-
-def storage_free_bytes(path: Path) -> int | None:
-    """Bytes that this user may still write at `path` or its nearest existing parent, or None if unknown.
-
-    `f_bavail`, not `f_bfree`: the rest is reserved for the superuser.
-    """
-    for place in (path, *path.absolute().parents):
-        try:
-            state = os.statvfs(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            return None
-        return state.f_bavail * state.f_frsize
-    return None
 
 
 def check_requirements(
