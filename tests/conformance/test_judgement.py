@@ -166,8 +166,8 @@ def test_silent_updates(alone: dict[str, Any], changes: dict[str, Any], attempt:
 # -- 5.2.1-c, 5.3-e: damage and failures
 
 
-def damage(place: str, result: str, active: str, *, identical: bool = True) -> Damaged:
-    return Damaged(place, {"result": result, "error": None, "from_version": "1.1.1"}, identical, active)
+def damage(place: str, result: str, active: str, *, identical: bool = True, mode: str = "differential") -> Damaged:
+    return Damaged(place, mode, {"result": result, "error": None, "from_version": "1.1.1"}, identical, active)
 
 
 STOPPED = damage("fetched", "failed", "1.1.1")
@@ -181,6 +181,7 @@ REPAIRED = [damage("written", "done", "2"), damage("finished", "done", "2")]
         ([damage("fetched", "done", "1.1.2"), *REPAIRED], "failed"),
         ([damage("fetched", "failed", "1.1.2"), *REPAIRED], "failed"),
         ([STOPPED, REPAIRED[0]], "failed"),
+        ([STOPPED, damage("written", "done", "2", mode="full"), REPAIRED[1]], "failed"),
         ([STOPPED, damage("written", "done", "2", identical=False), REPAIRED[1]], "failed"),
     ],
 )

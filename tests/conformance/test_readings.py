@@ -91,3 +91,17 @@ def test_processes_are_found_with_their_memory_and_files(tmp_path: Path) -> None
         assert readings.niceness(child.pid) == os.getpriority(os.PRIO_PROCESS, 0)
         child.communicate(b"")
     assert readings.pss_bytes(child.pid) is None
+
+
+def test_patch_from_needs_little_for_a_small_change() -> None:
+    """zstd with the old bytes at hand says little more than what changed; without a likeness it says everything."""
+    seed = random.Random(4)
+    old, other = seed.randbytes(300_000), seed.randbytes(300_000)
+    assert readings.patch_from_bytes(old, old[:1000] + b"changed" + old[1000:]) < 1000
+    assert readings.patch_from_bytes(old, other) >= 300_000
+
+
+def test_blake3_of_a_file(tmp_path: Path) -> None:
+    """The known digest of no bytes at all, from the test vectors of BLAKE3."""
+    (tmp_path / "empty").touch()
+    assert readings.blake3_hash(tmp_path / "empty").startswith("af1349b9f5f9a1a6")

@@ -36,3 +36,22 @@ def test_something_else_is_no_family(tmp_path: Path) -> None:
     with pytest.raises(AskPerson) as caught:
         find_family(tmp_path, tmp_path)
     assert (caught.value.code, caught.value.params["argument"]) == ("argument-invalid", "--model")
+
+
+def test_related_versions_share_most_of_their_ballast(tmp_path: Path) -> None:
+    """About one byte in sixteen is a version's own; the ballast of another version is just that."""
+
+    def ballast(version: str, ballast_of: str | None = None) -> bytes:
+        standin(tmp_path, "a/b", version, ballast_bytes=64_000, related=True, ballast_of=ballast_of)
+        return (tmp_path / "a-b" / version / "ballast.bin").read_bytes()
+
+    one, two, same = ballast("1.1.1"), ballast("1.1.2"), ballast("1.2.1", "1.1.2")
+    apart = sum(a != b for a, b in zip(one, two, strict=True))
+    assert 64_000 / 20 < apart < 64_000 / 7
+    assert two == same
+
+
+def test_the_line_of_the_example_family(tmp_path: Path) -> None:
+    """Every release but the bad one, in order."""
+    versions = [table["version"] for table in find_family(None, tmp_path).line]
+    assert versions == ["1.1.1", "1.1.2", "1.2.1", "2.1.1"]

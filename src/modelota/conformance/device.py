@@ -23,6 +23,17 @@ from modelota.testing.engine import fake_argv
 STANDIN: Final = "stand-in"  # name of the command profile that runs the stand-in engine
 WAIT_S: Final = 120.0
 _LOOK_S: Final = 0.04
+_TIDY_S: Final = 10.0
+_INSTALLED: Final = ("active", "previous", "kept")
+# What lies in a device root when nothing is under way (docs/design.md).
+_ROOT_NAMES: Final = frozenset(
+    {
+        "config.toml", "enrolment.json", "agent.db", "agent.db-wal", "agent.db-shm", "agent.db-reserve", "agent.lock",
+        "keys", "trust-cache", "log", "run", "models",
+    }
+)  # fmt: skip
+_MODEL_NAMES: Final = frozenset({"slots", "staging", "current", "userdata", "reports"})
+_SLOT_NAMES: Final = frozenset({"files", "cache", "log"})
 _MOVING: Final = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting", "activating")
 
 Status = dict[str, Any]
@@ -126,6 +137,11 @@ class Device:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process that was started has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -262,6 +278,27 @@ class Device:
     def place(self) -> Path:
         """Where the model lies."""
         return self.root / "models" / self.model
+
+    def left_over(self, model: str | None = None) -> list[str]:
+        """Names in the root that do not belong there once nothing is under way (the layout of docs/design.md).
+
+        The device tidies up after it has told the outcome, so this looks again for a while.
+        """
+        with contextlib.suppress(Unreached):
+            self.until(lambda: not self._strange(model or self.model), "the root to be tidy", timeout_s=_TIDY_S)
+        return self._strange(model or self.model)
+
+    def _strange(self, model: str) -> list[str]:
+        versions = self.socket.get("/v1/versions", model=model)["versions"]
+        here = {f"{each['version']}+{each['variant']}" for each in versions if each["state"] in _INSTALLED}
+        place = self.root / "models" / model
+        found = [path for path in self.root.iterdir() if path.name not in _ROOT_NAMES]
+        found += [path for path in place.iterdir() if path.name not in _MODEL_NAMES]
+        found += (place / "staging").rglob("*")
+        if (place / "slots").is_dir():
+            found += [path for path in (place / "slots").iterdir() if path.name not in here]
+            found += [path for path in (place / "slots").glob("*/*") if path.name not in _SLOT_NAMES]
+        return sorted(str(path.relative_to(self.root)) for path in found)
 
     def slot(self, version: str, model: str | None = None) -> Path:
         """The directory of an installed version.

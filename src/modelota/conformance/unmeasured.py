@@ -17,9 +17,6 @@ _WATCH = Text(
 _USER_DATA = Text("有了用户数据快照才能测量", "comes with snapshots of user data")
 _INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
 _REPORT = Text("有了部署报告才能测量", "comes with the deployment report")
-_CLEANUP = Text(
-    "有了掉电与崩溃后的逐一目录核对才能测量", "comes with the directory comparison after each kind of crash"
-)
 _REMOVAL = Text("有了卸载才能测量", "comes with uninstalling")
 _CLEANING = Text("有了残留清理才能测量", "comes with residue cleaning")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
@@ -37,7 +34,6 @@ UNMEASURED: Final[Mapping[str, Text]] = {
     "6.4-a": _INTERFACES,
     "7.1.2-c": _REPORT,
     "7.2-a": _USER_DATA,
-    "7.2-b": _CLEANUP,
     "7.3.1": _REMOVAL,
     "7.3.2": _REMOVAL,
     "7.4.1": _CLEANING,

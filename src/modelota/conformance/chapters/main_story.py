@@ -51,6 +51,7 @@ class Installation:
         disk_before_bytes: allocated for the model before.
         same_files: every installed file has the bytes of its source.
         old_slot_hashes: of the version in use before, before and after.
+        left_over: names that do not belong into the device root afterwards.
         engines: processes of engines that ran during the self-test, with the slots whose files they hold open and the
             sockets they listen on.
     """
@@ -68,6 +69,7 @@ class Installation:
     disk_before_bytes: int = 0
     same_files: bool = False
     old_slot_hashes: tuple[str, str] | None = None
+    left_over: list[str] = field(default_factory=list)
     engines: list[Json] = field(default_factory=list)
 
 
@@ -144,6 +146,7 @@ def _carried_out(stage: Stage, seen: Installation, on_the_way: Any) -> Installat
     seen.events, seen.sampler, seen.log = recorder.events, sampler, device.log()
     seen.self_tests = device.socket.get("/v1/self-tests", model=device.model)
     seen.same_files = _same_files(device, seen)
+    seen.left_over = device.left_over()
     return seen
 
 
@@ -181,6 +184,7 @@ class BadRelease:
         current: where `current` points afterwards.
         log: the journal afterwards.
         leftovers: names below the model's directory that belong to the bad release.
+        left_over: names that do not belong into the device root.
         offered_again: a later check offered it unasked.
         serves: the answer to a question afterwards.
     """
@@ -192,6 +196,7 @@ class BadRelease:
     current: str
     log: list[Json]
     leftovers: list[str]
+    left_over: list[str]
     offered_again: bool
     serves: Answer
 
@@ -216,6 +221,7 @@ def bad_release(stage: Stage) -> BadRelease:
         current=(device.place / "current").readlink().name,
         log=device.log(),
         leftovers=[path.name for path in device.place.rglob(f"{version}+*")],
+        left_over=device.left_over(),
         offered_again=bool(again["offer"] and again["offer"]["offer"]["to_version"] == version),
         serves=device.socket.request("POST", "/v1/chat", {"model": device.model}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from modelota.conformance.chapters.attempts import Attempt, of_command
 from modelota.conformance.device import Device
@@ -101,10 +101,20 @@ def published_line(stage: Stage) -> Line:
 
 def _related(stage: Stage) -> list[Table]:
     """Three that differ a little all over, and one that adds a module to the last."""
-    size: dict[str, Any] = {"ballast_bytes": STEP_BALLAST_BYTES, "related": True}
-    tables = [standin(stage.scratch, RELATED, version, **size) for version in _RELATED_VERSIONS]
-    module = {"ballast_of": _RELATED_VERSIONS[-1], "module_bytes": _MODULE_BYTES}
-    return [*tables, standin(stage.scratch, RELATED, _WITH_MODULE, **size, **module)]
+
+    def table(version: str, ballast_of: str, module_bytes: int = 0) -> Table:
+        return standin(
+            stage.scratch,
+            RELATED,
+            version,
+            ballast_bytes=STEP_BALLAST_BYTES,
+            related=True,
+            ballast_of=ballast_of,
+            module_bytes=module_bytes,
+        )
+
+    last = table(_WITH_MODULE, _RELATED_VERSIONS[-1], _MODULE_BYTES)
+    return [*(table(version, version) for version in _RELATED_VERSIONS), last]
 
 
 def _publish(publisher: Publisher, table: Table, before: list[str]) -> Release:
@@ -160,6 +170,7 @@ class Return:
         active: version in use afterwards.
         serves: the version that answers a request for the engine.
         identical: every file of the slot has the SHA-256 of its source.
+        left_over: names that do not belong into the device root afterwards.
     """
 
     release: Release
@@ -172,6 +183,7 @@ class Return:
     active: str | None
     serves: str | None
     identical: bool
+    left_over: list[str]
 
 
 @dataclass
@@ -236,6 +248,7 @@ def _return(stage: Stage, device: Device, model: str, release: Release) -> Retur
         active=device.status(model)["active_version"],
         serves=serves.body["version"] if serves.status == 200 else None,
         identical=_identical(device, model, release),
+        left_over=device.left_over(model),
     )
 
 

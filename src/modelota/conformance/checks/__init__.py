@@ -36,4 +36,5 @@ CHECKS: Final[Mapping[str, Check]] = {
     "7.1.1-b": clause_7.fits_the_system,
     "7.1.2-a": clause_7.light,
     "7.1.2-b": clause_7.tamper_proof,
+    "7.2-b": clause_7.tidy,
 }

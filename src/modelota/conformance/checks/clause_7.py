@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from modelota.conformance.chapters.answers import answers
+from modelota.conformance.chapters.crashes import crashes
 from modelota.conformance.chapters.interruptions import interruptions
-from modelota.conformance.chapters.main_story import Damage, damaged_slot, first_install, second_update
+from modelota.conformance.chapters.main_story import Damage, bad_release, damaged_slot, first_install, second_update
+from modelota.conformance.chapters.packages import travels
 from modelota.conformance.chapters.refusals import Demand, demands
 from modelota.conformance.chapters.staging import staged
 from modelota.conformance.readings import files_below, windows_found, windows_of
@@ -136,3 +139,26 @@ def _claim_repaired(seen: Examination, damage: Damage, version: str) -> None:
     seen.claim("nothing-damaged-afterwards", damage.clean.status == 0, damage.clean.out[-600:])
     serves = damage.serves.status == 200 and damage.serves.body["version"] == version
     seen.claim("serves-afterwards", serves, damage.serves.body)
+
+
+def tidy(stage: Stage) -> Examination:
+    """7.2-b: after success, failure, rollback, cancelling and crashes nothing is left that does not belong there."""
+    seen = Examination({"crashes": "SIGKILL at a fail point; a loss of power is not provoked"})
+    for installation in (stage.chapter(first_install), stage.chapter(second_update)):
+        seen.claim(f"{installation.table['version']}-success", not installation.left_over, installation.left_over)
+    bad = stage.chapter(bad_release)
+    failed = bad.outcome["result"] == "failed"
+    seen.claim("failed-self-test", failed and not bad.left_over, {"left": bad.left_over})
+    cancel = stage.chapter(answers).seen["cancel"]
+    seen.claim("cancelled", cancel["result"] == "cancelled" and cancel["left_in_staging"] == 0, cancel)
+    for backs in stage.chapter(travels).returns.values():
+        for back in backs:
+            seen.claim(f"rollback to {back.release.name}", not back.left_over, back.left_over)
+    told = stage.chapter(crashes)
+    for crash in told:
+        who = "agent" if crash.agent_died else "worker"
+        facts = {"killed": who, "result": crash.outcome["result"], "left": crash.left_over}
+        seen.claim(f"crash-at-{crash.point}", crash.outcome["result"] == "done" and not crash.left_over, facts)
+    died = {crash.agent_died for crash in told}
+    seen.claim("agent-and-worker-were-killed", died == {True, False}, [crash.agent_died for crash in told])
+    return seen
