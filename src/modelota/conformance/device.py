@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelota.conformance.commands import Cli, Done
+from modelota.conformance.readings import entries_below
 from modelota.conformance.row import Unreached
 from modelota.conformance.socket_client import AgentSocket, Answer, EventRecorder
 from modelota.repository import toml
@@ -294,7 +295,7 @@ class Device:
         place = self.root / "models" / model
         found = [path for path in self.root.iterdir() if path.name not in _ROOT_NAMES]
         found += [path for path in place.iterdir() if path.name not in _MODEL_NAMES]
-        found += (place / "staging").rglob("*")
+        found += entries_below(place / "staging")
         if (place / "slots").is_dir():
             found += [path for path in (place / "slots").iterdir() if path.name not in here]
             found += [path for path in (place / "slots").glob("*/*") if path.name not in _SLOT_NAMES]

@@ -62,9 +62,17 @@ def patch_from_bytes(old: bytes, new: bytes) -> int:
     return len(patch)
 
 
+def entries_below(directory: Path) -> list[Path]:
+    """Everything below `directory`, in order; none when it is not there.
+
+    What is removed meanwhile may or may not be among it, and is no error: `Path.rglob` would fail there.
+    """
+    return sorted(Path(folder, name) for folder, folders, files in os.walk(directory) for name in (*folders, *files))
+
+
 def files_below(directory: Path) -> list[Path]:
     """Regular files below `directory`, in order; none when it is not there."""
-    return sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in entries_below(directory) if path.is_file() and not path.is_symlink()]
 
 
 def allocated_bytes(directory: Path) -> int:

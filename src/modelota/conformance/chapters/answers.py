@@ -10,6 +10,7 @@ from modelota.conformance.chapters.attempts import Attempt, of_answer, of_comman
 from modelota.conformance.chapters.main_story import second_update
 from modelota.conformance.device import Device
 from modelota.conformance.publisher import PACKS, Publisher
+from modelota.conformance.readings import entries_below
 from modelota.conformance.row import Unreached
 from modelota.conformance.stage import Stage
 from modelota.repository import toml
@@ -125,12 +126,12 @@ def _cancel(device: Device, publisher: Publisher, before: Json | None) -> Json:
     cancelled = device.control("cancel")
     outcome = device.outcome(before)
     staging = device.place / "staging"
-    device.until(lambda: not any(staging.rglob("*")), "staging to be emptied", timeout_s=10)
+    device.until(lambda: not entries_below(staging), "staging to be emptied", timeout_s=10)
     return {
         "status": cancelled.status,
         "result": outcome["result"],
         "active_version": outcome["active_version"],
-        "left_in_staging": len(list(staging.rglob("*"))),
+        "left_in_staging": len(entries_below(staging)),
         "content_bytes": _still_served(publisher),
     }
 

@@ -16,6 +16,7 @@ from modelota.conformance.readings import (
     Sampler,
     allocated_bytes,
     descendants,
+    entries_below,
     file_hash,
     flip_byte,
     listening_names,
@@ -211,7 +212,7 @@ def bad_release(stage: Stage) -> BadRelease:
     before = tree_hash(slot)
     outcome = device.update()
     texts = {language: device.command("status", "--lang", language).out for language in ("zh", "en")}
-    device.until(lambda: not list(device.place.rglob(f"{version}+*")), "leftovers to be removed", timeout_s=10)
+    device.until(lambda: not _of_version(device, version), "leftovers to be removed", timeout_s=10)
     again = device.check()
     return BadRelease(
         outcome=outcome,
@@ -220,7 +221,7 @@ def bad_release(stage: Stage) -> BadRelease:
         tree_after=tree_hash(slot),
         current=(device.place / "current").readlink().name,
         log=device.log(),
-        leftovers=[path.name for path in device.place.rglob(f"{version}+*")],
+        leftovers=_of_version(device, version),
         left_over=device.left_over(),
         offered_again=bool(again["offer"] and again["offer"]["offer"]["to_version"] == version),
         serves=device.socket.request("POST", "/v1/chat", {"model": device.model}),
@@ -335,3 +336,8 @@ def damaged_slot(stage: Stage) -> Damage:
         clean=device.command("verify", "--json"),
         serves=device.socket.request("POST", "/v1/chat", {"model": device.model}),
     )
+
+
+def _of_version(device: Device, version: str) -> list[str]:
+    """Names on the device that belong to one version."""
+    return [path.name for path in entries_below(device.place) if path.name.startswith(f"{version}+")]
