@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,16 +104,20 @@ def record_of(release: Release) -> Json:
 
 
 def arrival(line: Line, version: str, mode: str, planned: int, held: tuple[str, ...], **changes: Any) -> Arrival:
-    offer = {"mode": mode, "planned_bytes": planned, "full_bytes": 2000, "to_variant": "v", "from_variant": "v"}
     fields: Json = {"served_bytes": planned, "outcome": {}, "identical": True}
-    return Arrival(line.release(MODEL, version), held, {"offer": offer}, **{**fields, **changes})
+    return Arrival(line.release(MODEL, version), held, {"offer": plan_of(mode, planned)}, **{**fields, **changes})
+
+
+def plan_of(mode: str, planned: int) -> Json:
+    return {"mode": mode, "planned_bytes": planned, "full_bytes": 2000, "to_variant": "v", "from_variant": "v"}
 
 
 def way_back(line: Line, version: str, *, kept: bool) -> Return:
     return Return(
         release=line.release(MODEL, version),
+        held=("1.1.2", "1.2.1"),
         kept=kept,
-        offer=None if kept else {"direction": "rollback", "to_version": version, "mode": "full"},
+        offer=None if kept else {"direction": "rollback", "to_version": version, **plan_of("full", 2000)},
         bytes_before_decision=0,
         served_bytes=0 if kept else 2000,
         seconds=1.0,
@@ -196,10 +201,11 @@ def test_incremental_packages(line: Line, spoil: Callable[[Line], None]) -> None
 @pytest.mark.parametrize(
     ("mode", "planned", "served"),
     [
-        ("incremental", 21, 21),  # more than the package
+        ("incremental", 21, 21),  # more than what is lacking
         ("mixed", 20, 20),  # no mode at all
         ("differential", 20, 20),  # no such package from what is here
-        ("full", 2020, 2020),  # not the cheapest
+        ("full", 2020, 2020),  # more than all
+        ("full", 2000, 2000),  # not the cheapest
         ("incremental", 20, 2020),  # not what was served
     ],
 )
@@ -208,6 +214,34 @@ def test_plans(line: Line, mode: str, planned: int, served: int) -> None:
     travels = journey(line)
     travels.arrivals[MODEL][2] = arrival(line, "1.2.1", mode, planned, ("1.1.1", "1.1.2"), served_bytes=served)
     assert outcome(clause_5_2_packages.incremental, stage(line, travels))[0] == "failed"
+
+
+def test_plans_without_a_package(line: Line) -> None:
+    """What the device holds makes an incremental plan, whatever is published; above 30 % it is noticed."""
+    travels = journey(line)
+    back = travels.returns[MODEL][1]
+    back.held, back.served_bytes, back.offer = ("1.1.1", "1.2.1"), 0, plan_of("incremental", 0)
+    assert outcome(clause_5_2_packages.incremental, stage(line, travels)) == ("passed", "")
+    back.held = ("1.1.2", "1.2.1")  # they have nothing of it, but something else is kept
+    for planned, status in ((600, "passed"), (601, "failed"), (2000, "failed")):
+        back.served_bytes, back.offer = planned, plan_of("incremental", planned)
+        assert outcome(clause_5_2_packages.incremental, stage(line, travels))[0] == status
+
+
+@pytest.mark.parametrize(("more_bytes", "status"), [(1024, "passed"), (1025, "failed")])
+def test_a_simpler_mode_may_cost_a_little(line: Line, more_bytes: int, status: str) -> None:
+    """An incremental plan may stand where a difference would save a kilobyte, not where it would save more."""
+    packages_of(line, "1.2.1")[0]["routes"][0][4] = 1_000_000
+    packages_of(line, "1.2.1")[0]["size_bytes"] = 1_001_020
+    module = 10 + more_bytes
+    for each in packages_of(line, "1.2.1"):
+        each["size_bytes"] += module - 20
+        each["routes"][-1][4] = module
+    packages_of(line, "1.2.1").append(package("differential", {2: 10}, "1.1.2"))
+    line.release(MODEL, "1.2.1").manifest["packs"][0]["size_bytes"] = 2_000_000
+    travels = journey(line)
+    travels.arrivals[MODEL][2] = arrival(line, "1.2.1", "incremental", module, ("1.1.1", "1.1.2"))
+    assert outcome(clause_5_2_packages.incremental, stage(line, travels))[0] == status
 
 
 def test_shares_in_a_repository(line: Line) -> None:
@@ -246,6 +280,26 @@ def test_differential_packages(line: Line, spoil: Callable[[Line], None]) -> Non
     assert "1.1.1 to 1.1.2" not in outcome(clause_5_2_packages.differential, hide)[1]
     spoil(line)
     assert "1.1.1 to 1.1.2" in outcome(clause_5_2_packages.differential, hide)[1]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"skipped": "not-below-full", "size_bytes": 2000}, True),
+        ({"skipped": "not-below-full", "size_bytes": 1999}, False),
+        ({"skipped": "not-smaller", "size_bytes": 2000}, False),
+        ({}, False),
+    ],
+)
+def test_a_named_pair_without_a_package(line: Line, told: Json, said: bool) -> None:
+    """Where nothing is to be saved the publisher may leave it out, if it says so with the figure."""
+    release = line.release(MODEL, "1.1.2")
+    packages_of(line, "1.1.2").pop()
+    release.sources("v")["f"].write_bytes(random.Random(1).randbytes(2000))
+    entry = {"mode": "differential", "base_version": "1.1.1", **told}
+    release.report = {"variants": [{"name": "v", "packages": [entry] if told else []}]}
+    reason = outcome(clause_5_2_packages.differential, Told(published_line=line, travels=journey(line)))[1]
+    assert ("1.1.1 to 1.1.2" not in reason) == said
 
 
 def test_what_a_difference_makes_is_compared(line: Line) -> None:

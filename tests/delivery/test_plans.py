@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from modelota.delivery.planner import CODECS, needed_digests, plan_cheapest, without
+from modelota.delivery.planner import CODECS, DELTAS_WORTH_BYTES, needed_digests, plan_cheapest, without
 from modelota.errors import RefuseContent
 from modelota.spec.manifest import (
     Chunk,
@@ -23,18 +23,24 @@ from modelota.spec.selftest import SelfTests
 
 DIGESTS = [f"{number:064x}" for number in range(1, 5)]
 OLD = f"{99:064x}"
-SIZE = 1000
+SIZE = 100_000
+PACK_BYTES = 10 * SIZE
 
 
 def manifest(
-    *, incremental: bool = True, differential: bool = True, delta_bytes: int = 100, codec: str = "delta-numeric"
+    *,
+    incremental: bool = True,
+    differential: bool = True,
+    delta_bytes: int = 100,
+    codec: str = "delta-numeric",
+    sealed: tuple[int, ...] = (SIZE,) * 4,
 ) -> Manifest:
-    """Four chunks of 1000 bytes; the base has chunks 0, 1 and 2, and an older form of chunk 3."""
-    full = tuple(Route(number, 0, number, 16 + number * SIZE, SIZE, "raw") for number in range(4))
-    packages = [Package(mode="full", size_bytes=4 * SIZE, routes=full)]
+    """Four chunks of 100 000 bytes; the base has chunks 0, 1 and 2, and an older form of chunk 3."""
+    full = tuple(Route(number, 0, number, 16 + number * SIZE, sealed[number], "raw") for number in range(4))
+    packages = [Package(mode="full", size_bytes=sum(sealed), routes=full)]
     base = {"base_version": "1.1.1", "base_variant": "q8"}
     if incremental:
-        packages.append(Package(mode="incremental", size_bytes=SIZE, routes=(full[3],), **base))
+        packages.append(Package(mode="incremental", size_bytes=sealed[3], routes=(full[3],), **base))
     if differential:
         delta = Route(3, 1, 0, 16, delta_bytes, codec, 0)
         packages.append(
@@ -42,7 +48,7 @@ def manifest(
         )
     wrap = KeyWrap(recipient="dev", epoch=1, kem="x25519", sealed=b"")
     packs = tuple(
-        Pack(digest=f"{number:064x}", size_bytes=10_000, frames=4, suite="aes-256-gcm", wraps=(wrap,))
+        Pack(digest=f"{number:064x}", size_bytes=PACK_BYTES, frames=4, suite="aes-256-gcm", wraps=(wrap,))
         for number in (1000, 1001)
     )
     made = Manifest(
@@ -77,42 +83,76 @@ def plan(made: Manifest, held: frozenset[str] = HELD, bases: set[tuple[str, str]
 
 
 def test_the_smallest_mode_wins() -> None:
-    """A delta of 100 bytes beats one chunk of 1000, which beats four."""
+    """A delta of 100 bytes beats one chunk of 100 000, which beats four."""
     assert (plan(manifest()).mode, plan(manifest()).fetch_bytes) == ("differential", 100)
     made = plan(manifest(differential=False))
     assert (made.mode, made.fetch_bytes, made.local_chunks) == ("incremental", SIZE, (0, 1, 2))
-    made = plan(manifest(differential=False, incremental=False))
+    made = plan(manifest(differential=False), held=frozenset())
     assert (made.mode, made.fetch_bytes, made.local_chunks) == ("full", 4 * SIZE, ())
 
 
 def test_a_plan_has_one_mode_and_only_what_it_may() -> None:
     """Full takes nothing from the device, incremental no delta, and each chunk comes from exactly one place."""
-    for made in (
-        plan(manifest()),
-        plan(manifest(differential=False)),
-        plan(manifest(incremental=False, differential=False)),
-    ):
+    plain = manifest(differential=False)
+    plans = [plan(manifest()), plan(plain), plan(plain, held=frozenset())]
+    assert [made.mode for made in plans] == ["differential", "incremental", "full"]
+    for made in plans:
         reached = [frame.chunk for frame in made.frames] + list(made.local_chunks)
         assert sorted(reached) == [0, 1, 2, 3]
         if made.mode != "differential":
             assert all(frame.base is None for frame in made.frames)
+        assert made.mode != "full" or not made.local_chunks
 
 
-def test_incremental_above_thirty_percent_is_not_used() -> None:
-    """With two of four chunks missing an incremental plan would fetch half: the device takes the full package."""
-    made = plan(manifest(differential=False), held=frozenset(DIGESTS[:2]))
-    assert (made.mode, made.fetch_bytes) == ("full", 4 * SIZE)
+def test_an_incremental_plan_needs_no_incremental_package() -> None:
+    """The share of the full package decides, not what the publisher made."""
+    made = plan(manifest(incremental=False, differential=False), bases=set())
+    assert (made.mode, made.fetch_bytes, made.local_chunks) == ("incremental", SIZE, (0, 1, 2))
+
+
+def test_what_is_held_as_a_whole_is_not_fetched() -> None:
+    """A release whose chunks are all on the device is an incremental plan without a frame, whatever is published."""
+    for made in (manifest(), manifest(incremental=False, differential=False)):
+        found = plan(made, held=frozenset(DIGESTS), bases=set())
+        assert (found.mode, found.fetch_bytes, found.frames) == ("incremental", 0, ())
+        assert found.local_chunks == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("saved_bytes", "mode"), [(DELTAS_WORTH_BYTES, "incremental"), (DELTAS_WORTH_BYTES + 1, "differential")]
+)
+def test_deltas_have_to_be_worth_their_name(saved_bytes: int, mode: str) -> None:
+    """A differential plan that saves no more than a kilobyte gives way to the incremental one."""
+    made = plan(manifest(delta_bytes=SIZE - saved_bytes))
+    assert made.mode == mode
+    assert made.fetch_bytes == (SIZE if mode == "incremental" else SIZE - saved_bytes)
+
+
+def test_the_full_package_is_never_taken_to_save_little() -> None:
+    """What the device holds is used however small the release is: going back must work without a network."""
+    small = manifest(differential=False, sealed=(20,) * 4)
+    assert plan(small, held=frozenset(DIGESTS)).fetch_bytes == 0
+
+
+@pytest.mark.parametrize(("missing_bytes", "mode"), [(300, "incremental"), (301, "full")])
+@pytest.mark.parametrize("incremental", [True, False])
+def test_thirty_percent_of_the_full_package(missing_bytes: int, mode: str, *, incremental: bool) -> None:
+    """Exactly thirty percent is allowed; more is not, and the device takes the full package, whatever is published."""
+    made = manifest(incremental=incremental, differential=False, sealed=(300, 300, 400 - missing_bytes, missing_bytes))
+    assert plan(made, held=frozenset(DIGESTS[:3])).mode == mode
 
 
 def test_differential_needs_its_base_version() -> None:
     """A package from a version that the device does not have is not used, whatever chunks happen to be there."""
-    assert plan(manifest(incremental=False), bases={("1.1.0", "q8")}).mode == "full"
+    held = HELD - {DIGESTS[2]}  # too little for an incremental plan
+    assert plan(manifest(), held=held).mode == "differential"
+    assert plan(manifest(), held=held, bases={("1.1.0", "q8")}).mode == "full"
 
 
 def test_a_delta_without_its_base_chunk_is_fetched_whole() -> None:
     """Where the base chunk of a delta is gone, that chunk is fetched whole and the rest of the plan stays."""
-    made = plan(manifest(incremental=False), held=frozenset(DIGESTS[:3]))
-    assert (made.mode, made.fetch_bytes) == ("differential", SIZE)
+    made = plan(manifest(), held=frozenset(DIGESTS[:2]))
+    assert (made.mode, made.fetch_bytes) == ("differential", 2 * SIZE)
     assert all(frame.base is None for frame in made.frames)
 
 

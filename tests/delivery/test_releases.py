@@ -133,7 +133,9 @@ def test_a_control_takes_away_only(fields: dict[str, object], code: str, detail:
         assert caught.value.params == {"model": MODEL, "detail": detail}
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"3", b'{"withdrawn": 3}', b'{"withdrawn": [3]}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"3", b'{"withdrawn": 3}', b'{"withdrawn": [3]}', b'{"model": "\xe4"}', b"[" * 100_000]
+)
 def test_no_control_at_all(data: bytes) -> None:
     """Bytes that are no control are document-invalid."""
     with pytest.raises(RefuseContent) as caught:

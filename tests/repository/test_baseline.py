@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 
 from modelota.content.digest import digest_bytes
 from modelota.content.formats.registry import parse
+from modelota.delivery.objects import ObjectStore
 from modelota.delivery.stores import open_store
 from modelota.errors import AskPerson, RefuseContent
 from modelota.repository import baseline
 from modelota.repository.baseline import ArchiveKey, Baseline, PackKeys, read_archive_key
 from modelota.repository.enrolment import add_class, enrolment_path, renew_class_key
 from modelota.repository.workspace import Workspace
-from modelota.spec.limits import MIB
+from modelota.spec.limits import CHUNK_MAX_BYTES, MIB
 from modelota.spec.manifest import Chunk
 
 
@@ -59,6 +61,50 @@ def test_a_layout_without_the_file(press: Any, shop: Workspace, family: Path) ->
     (entry,) = opened.manifest.variants[0].files
     assert opened.layout(entry) == parse(model)
     assert opened.layout(entry) is opened.layout(entry)
+
+
+def test_many_chunks_at_once(press: Any, shop: Workspace, big: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come in the order of the wish, repeated ones included, with a request where one each took dozens."""
+    opened = _open(press, shop)
+    (entry,) = opened.manifest.variants[0].files
+    chunks = [opened.manifest.chunks[index] for index in entry.chunks]
+    asked = _requests(monkeypatch)
+    with closing(opened.chunks(chunks)) as coming:
+        assert b"".join(coming) == big
+    assert len(asked) == 1
+    again = [chunks[3], chunks[1], chunks[3], chunks[2], chunks[3]]
+    with closing(opened.chunks(again)) as coming:
+        assert [digest_bytes(data) for data in coming] == [chunk.digest for chunk in again]
+    assert len(asked) == 1 + 2  # the neighbours together, and what is repeated once
+
+
+def test_a_file_that_is_read_from_its_beginning(press: Any, shop: Workspace, big: bytes, monkeypatch: Any) -> None:
+    """Several chunks come with a request; a look into the middle takes only the chunk that is there."""
+    opened = _open(press, shop)
+    (entry,) = opened.manifest.variants[0].files
+    asked = _requests(monkeypatch)
+    with opened.open(entry) as stream:
+        stream.seek(len(big) // 2)
+        stream.read(1)
+        assert len(asked) == 1
+        assert asked[0] <= CHUNK_MAX_BYTES
+        stream.seek(0)
+        assert stream.read() == big
+    assert len(asked) <= 1 + len(big) // baseline.READ_ON_BYTES + 2
+    assert max(asked) <= baseline.READ_ON_BYTES + CHUNK_MAX_BYTES
+
+
+def _requests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the ranges that are asked for from now on."""
+    asked: list[int] = []
+    original = ObjectStore.get_range
+
+    def note(self: ObjectStore, path: str, offset: int, length_bytes: int) -> bytes:
+        asked.append(length_bytes)
+        return original(self, path, offset, length_bytes)
+
+    monkeypatch.setattr(ObjectStore, "get_range", note)
+    return asked
 
 
 @pytest.mark.usefixtures("big")

@@ -27,7 +27,7 @@ def _die(job: ChunkJob) -> None:
 
 def test_workers_give_the_same_as_this_process() -> None:
     """In the same order, with deltas and without; a worker that is killed is told as such."""
-    with Encoders(2) as encoders, Encoders(0) as alone:
+    with Encoders(2, processes=True) as encoders, Encoders(0) as alone:
         found = list(encoders.run(code_chunk, _jobs(20), encoding.POOL_FROM_BYTES))
         assert found == list(alone.run(code_chunk, _jobs(20), encoding.POOL_FROM_BYTES))
         deltas = [DeltaJob(job.target + b"x", job.target, job.kind) for job in _jobs(3)]
@@ -37,10 +37,17 @@ def test_workers_give_the_same_as_this_process() -> None:
         assert caught.value.code == "worker-crashed"
 
 
+def test_threads_give_the_same_as_this_process() -> None:
+    """In the same order."""
+    with Encoders(2, processes=False) as encoders, Encoders(0) as alone:
+        found = list(encoders.run(code_chunk, _jobs(20), encoding.THREADS_FROM_BYTES))
+        assert found == list(alone.run(code_chunk, _jobs(20), encoding.THREADS_FROM_BYTES))
+
+
 def test_little_work_starts_no_process() -> None:
     """Jobs are then taken one by one."""
     taken: list[int] = []
-    with Encoders(8) as encoders:
+    with Encoders(8, processes=True) as encoders:
         results = encoders.run(code_chunk, _jobs(5, taken), encoding.POOL_FROM_BYTES - 1)
         assert next(results).operation == "zstd"
         assert taken == [0]

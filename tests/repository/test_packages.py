@@ -305,6 +305,39 @@ def test_an_incremental_package_that_is_demanded(line: Line) -> None:
     assert line.release("1.1.2", old, metadata="changed", packages=choice).version == "1.1.2"
 
 
+def test_a_demand_without_a_predecessor(line: Line) -> None:
+    """The first release, and one whose predecessors are all withdrawn: refused before the model is read."""
+    choice, before = PackageChoice(incremental=True), public(line.workspace)
+    seen: list[PublishProgress] = []
+    with pytest.raises(ModelotaError) as caught:
+        line.release("1.1.1", weights(1), packages=choice, on_progress=seen.append)
+    assert (caught.value.code, caught.value.params) == ("incremental-without-base", {"detail": "no-predecessor"})
+    assert public(line.workspace) == before
+    assert seen == []
+    dry = line.release("1.1.1", weights(1), packages=choice, dry_run=True)
+    assert [refusal.code for refusal in dry.refusals] == ["incremental-without-base"]
+    line.release("1.1.1", weights(1))
+    control(line.workspace, clock=line.press.clock, passphrases=line.press.passphrases, withdraw={"1.1.1": "bad"})
+    with pytest.raises(ModelotaError) as caught:
+        line.release("1.1.2", tuned(weights(1)), packages=choice)
+    assert caught.value.params == {"detail": "no-predecessor"}
+
+
+def test_a_demand_without_a_counterpart(press: Any, shop: Workspace) -> None:
+    """No variant follows one of the predecessor: refused; where one does, a new variant beside it has only its own."""
+    save(press.directory / "a.safetensors", weights(1))
+    save(press.directory / "b.safetensors", weights(1), note="for another runtime")
+    press.publish(shop, press.describe("1.1.1", variants=[variant("q8", "a.safetensors")]))
+    other, choice = variant("other", "b.safetensors", runtime="llama.cpp"), PackageChoice(incremental=True)
+    refused = code(press, shop, press.describe("1.1.2", variants=[other]), packages=choice)
+    assert (refused.code, refused.params) == ("incremental-without-base", {"detail": "no-counterpart"})
+    report = press.publish(
+        shop, press.describe("1.1.2", variants=[variant("q8", "a.safetensors"), other]), packages=choice
+    )
+    assert found(report, "incremental", name="q8").skipped is None
+    assert found(report, "incremental", name="other").skipped == "no-counterpart"
+
+
 @pytest.mark.parametrize(("changed", "skipped"), [(1, None), (2, "too-large")])
 def test_thirty_percent(line: Line, changed: int, skipped: str | None) -> None:
     """One of six tensors is below the limit of the standard, two are above."""
@@ -349,6 +382,44 @@ def test_chosen_baselines(line: Line) -> None:
     report = line.release("1.1.4", tuned(tensors, 9), packages=chosen)
     assert made(report)[2:] == [("differential", "1.1.1", None)]
     assert line.check("1.1.4") == 1
+
+
+def test_a_named_baseline_that_saves_little(line: Line) -> None:
+    """Below 1 % is not worth it by default; who names the pair gets the package, if it is below the full one."""
+    first, unrelated = weights(1, 300), {f"z{name}": one for name, one in weights(77, 300).items()}
+    name = "layer.0.weight"
+    new = unrelated | {name: first[name]}  # one tensor of three hundred is shared
+    line.release("1.1.1", first)
+    report = line.release("1.1.2", new, dry_run=True)
+    assert made(report)[2:] == [("differential", "1.1.1", "not-smaller")]
+    report = line.release("1.1.2", new, packages=PackageChoice(baselines=("1.1.1",)))
+    package = found(report, "differential")
+    assert package.skipped is None
+    assert package.size_bytes is not None
+    assert 0.99 * report.variants[0].full_bytes < package.size_bytes < report.variants[0].full_bytes
+    assert line.check("1.1.2") == 1
+
+
+def test_a_named_baseline_beside_an_incremental_package(line: Line) -> None:
+    """Each pair that is named has its package, also where the incremental one is as small."""
+    old = weights(1)
+    line.release("1.1.1", old)
+    new = old | {"added": weights(5)["layer.0.weight"]}
+    assert found(line.release("1.1.2", new, dry_run=True), "differential").skipped == "not-smaller"
+    report = line.release("1.1.2", new, packages=PackageChoice(baselines=("1.1.1",)))
+    assert (found(report, "incremental").skipped, found(report, "differential").skipped) == (None, None)
+    assert line.check("1.1.2") == 2
+
+
+def test_a_named_baseline_that_saves_nothing(press: Any, shop: Workspace) -> None:
+    """It is not made, its figures are told under a name of their own, no pack is left, and the release goes on."""
+    press.publish(shop, "1.1.1")
+    report = press.publish(shop, "1.1.2", packages=PackageChoice(baselines=("1.1.1",)))
+    package = found(report, "differential")
+    assert (package.skipped, package.size_bytes) == ("not-below-full", report.variants[0].full_bytes)
+    assert press.device(shop).manifest("1.1.2").manifest.variants[0].package("differential") is None
+    assert audit(shop, clock=press.clock).unreferenced == []
+    assert not list(shop.path.glob("staging-*"))
 
 
 def test_full_only(line: Line) -> None:

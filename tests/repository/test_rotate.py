@@ -17,6 +17,7 @@ from modelota.repository.refresh import refresh
 from modelota.repository.rotate import rotate_key
 from modelota.repository.status import status
 from modelota.repository.workspace import Threshold, Thresholds, Workspace
+from modelota.spec.document import canonical
 
 ROLES = ["root", "targets", "snapshot", "timestamp", "acme/assistant-releases", "acme/assistant-control"]
 
@@ -193,9 +194,29 @@ def test_the_brake(press: Any, shop: Workspace) -> None:
     assert not device.documents().control.withdrawn
 
 
+def test_a_release_with_a_flaw_is_revoked(press: Any, shop: Workspace) -> None:
+    """The flag reaches devices, other changes leave it, a plain withdrawal is as it always was, both are taken back."""
+    press.publish(shop, "1.1.1")
+    press.publish(shop, "1.1.2")
+    options = {"clock": press.clock, "passphrases": press.passphrases}
+    control(shop, withdraw={"1.1.1": "wrong-answers"}, revoke={"1.1.2": "leaks-data"}, **options)
+    control(shop, paused=True, **options)
+    found = press.device(shop).documents().control
+    assert [(entry.version, entry.reason, entry.revoked) for entry in found.withdrawn] == [
+        ("1.1.1", "wrong-answers", False),
+        ("1.1.2", "leaks-data", True),
+    ]
+    assert canonical(found).count(b"revoked") == 1  # a device that does not know the word reads plain withdrawals
+    control(shop, revoke={"1.1.1": "worse-answers"}, reinstate=("1.1.2",), **options)
+    (entry,) = press.device(shop).documents().control.withdrawn
+    assert (entry.version, entry.reason, entry.revoked) == ("1.1.1", "worse-answers", True)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
+        ({"revoke": {"1.1.2": "bad"}}, "release-not-admitted"),
+        ({"revoke": {"1.1.1": "It is bad"}}, "argument-invalid"),
         ({"withdraw": {"1.1.2": "bad"}}, "release-not-admitted"),
         ({"withdraw": {"1.0.0": "bad"}}, "version-invalid"),
         ({"withdraw": {"1.1.1": "It is bad"}}, "argument-invalid"),

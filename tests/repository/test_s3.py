@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.repository.test_packages import save, tuned, variant, weights
 
 from modelota.errors import TryLater
 from modelota.repository.audit import audit
@@ -56,6 +57,25 @@ def test_a_bucket_is_a_repository(press: Any, bucket: str) -> None:
     report = audit(shop, clock=press.clock)
     assert (report.ok, report.listed, report.releases, report.unknown) == (True, True, 2, [])
     assert report.objects == 2 + 2 + 3 + 1  # packs, manifests, catalogs, control
+
+
+def test_a_comparison_takes_few_requests(press: Any, bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A baseline of hundreds of chunks is read from S3 in a few ranges, counted where they arrive."""
+    shop: Workspace = press.init(repository=bucket).workspace
+    old = weights(1, 200)
+    reports = []
+    for version, tensors in (("1.1.1", old), ("1.1.2", tuned(old))):
+        save(press.directory / "model.safetensors", tensors)
+        source = press.describe(version, variants=[variant("q8", "model.safetensors")])
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="werkzeug"):
+            reports.append(press.publish(shop, source))
+    manifest = press.device(shop).manifest("1.1.2").manifest
+    package = manifest.variants[0].package("differential")
+    assert package is not None
+    assert len(package.bases) >= 200
+    read = [record.getMessage() for record in caplog.records if "GET " in record.getMessage()]
+    assert 1 <= len([line for line in read if "/packs/" in line]) <= 5, read
 
 
 def test_the_commit_is_create_only_on_s3(press: Any, bucket: str) -> None:

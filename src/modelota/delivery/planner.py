@@ -12,12 +12,14 @@ import msgspec
 
 from modelota.content.delta import BASELESS, OPERATIONS
 from modelota.errors import RefuseContent
+from modelota.spec.limits import KIB
 from modelota.spec.manifest import DELTA_PREFIX, Manifest, Mode, Package, Route
 from modelota.spec.offer import Plan, PlannedFrame
 
 # What this version's decoder knows: what needs no base under its own name, deltas behind their prefix.
 CODECS: Final = BASELESS | {f"{DELTA_PREFIX}{name}" for name in OPERATIONS if name not in BASELESS}
-INCREMENTAL_SHARE_MAX: Final = 0.3  # of the full package (requirement 5.2.1-a)
+INCREMENTAL_MAX_PERCENT: Final = 30  # of the sealed full package (requirement 5.2.1-a)
+DELTAS_WORTH_BYTES: Final = KIB  # a differential plan that saves no more than this is not worth its name
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +68,11 @@ def plan_cheapest(
 ) -> Plan:
     """The plan of one mode that fetches least; of equal ones the simplest (full, incremental, differential).
 
-    An incremental plan takes what the device holds and fetches the rest whole; it is allowed when the publisher made
-    such a package and at most `INCREMENTAL_SHARE_MAX` of the full one is fetched (requirement 5.2.1-a). A differential
-    plan may also use deltas against chunks that the device holds; it is allowed when the publisher made such a package
-    for a version that the device has.
+    An incremental plan takes what the device holds and fetches the rest whole; it is allowed when that rest is at most
+    `INCREMENTAL_MAX_PERCENT` of the full package (requirement 5.2.1-a), whatever packages the publisher made. A
+    differential plan may also use deltas against chunks that the device holds; it is allowed when the publisher made
+    such a package for a version that the device has, and chosen over an incremental one when it saves more than
+    `DELTAS_WORTH_BYTES`.
 
     Args:
         manifest: checked.
@@ -84,13 +87,12 @@ def plan_cheapest(
     """
     variant = manifest.variant(variant_name)
     whole = _whole_frames(manifest, variant_name, codecs)
-    plans = [_plan(manifest, "full", manifest_digest, variant_name, whole.values(), ())]
-    local = [index for index in whole if manifest.chunks[index].digest in held]
-    rest = {index: frame for index, frame in whole.items() if index not in set(local)}
-    if any(package.mode == "incremental" for package in variant.packages):
-        plan = _plan(manifest, "incremental", manifest_digest, variant_name, rest.values(), local)
-        if plan.fetch_bytes <= INCREMENTAL_SHARE_MAX * plans[0].fetch_bytes:
-            plans.append(plan)
+    full = _plan(manifest, "full", manifest_digest, variant_name, whole.values(), ())
+    local = {index for index in whole if manifest.chunks[index].digest in held}
+    rest = {index: frame for index, frame in whole.items() if index not in local}
+    incremental = _plan(manifest, "incremental", manifest_digest, variant_name, rest.values(), local)
+    is_small = incremental.fetch_bytes * 100 <= full.fetch_bytes * INCREMENTAL_MAX_PERCENT
+    plans = [full, incremental] if is_small else [full]
     usable = [
         package
         for package in variant.packages
@@ -105,7 +107,9 @@ def plan_cheapest(
                 fits = route.codec in codecs and (frame.base is None or frame.base in held)
                 if known is not None and fits and frame.length_bytes < known.length_bytes:
                     smallest[route.chunk] = frame
-        plans.append(_plan(manifest, "differential", manifest_digest, variant_name, smallest.values(), local))
+        differential = _plan(manifest, "differential", manifest_digest, variant_name, smallest.values(), local)
+        if not is_small or incremental.fetch_bytes - differential.fetch_bytes > DELTAS_WORTH_BYTES:
+            plans.append(differential)
     return min(plans, key=lambda plan: plan.fetch_bytes)  # min keeps the first of equal ones
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections import Counter, OrderedDict
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from modelota.content.delta import decode_delta
-from modelota.content.digest import digest_bytes
+from modelota.content.digest import Octets, digest_bytes
 from modelota.content.formats.layout import Layout, opaque_layout
 from modelota.content.formats.registry import parse
 from modelota.content.pack import PackOpener
@@ -26,12 +27,16 @@ from modelota.errors import AskPerson, RefuseContent
 from modelota.repository.enrolment import enrolment_path, read_enrolment
 from modelota.repository.keys import read_key, unlock
 from modelota.repository.passphrases import Passphrases
+from modelota.repository.read_ahead import read_ahead
 from modelota.repository.workspace import Kem, Workspace
 from modelota.spec.enrolment import ClassKey
 from modelota.spec.limits import KIB, MIB
 from modelota.spec.manifest import Chunk, FileEntry, Manifest, Pack, Route, Variant
+from modelota.spec.offer import PlannedFrame
 
 CACHE_BYTES: Final = 24 * MIB  # of plain chunks: those of a header are read many times, weights about once
+READ_ON_BYTES: Final = 2 * MIB  # of plain chunks that are fetched together when a file is read from its beginning
+_READ_ON_CHUNKS: Final = 256
 _STREAM_BUFFER_BYTES: Final = 64 * KIB
 
 
@@ -142,12 +147,41 @@ class Baseline:
         if cached is not None:
             self._cache.move_to_end(chunk.digest)
             return cached
-        data = self._fetch(chunk)
-        self._cache[chunk.digest] = data
-        self._cached_bytes += len(data)
-        while self._cached_bytes > CACHE_BYTES:
-            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
-        return data
+        return self._keep(chunk, self._fetch(chunk))
+
+    def chunks(self, wanted: Sequence[Chunk]) -> Generator[bytes]:
+        """The plain bytes of many of its chunks, in order, verified; fetched together and ahead of their use.
+
+        To be closed by whoever does not read it to its end.
+
+        Raises:
+            RefuseContent, AskPerson, TryLater: as `chunk`.
+        """
+        times = Counter(chunk.digest for chunk in wanted)
+        # what is wanted more than once, such as a chunk of zeros, stays in the cache
+        once = [self._frame(chunk) for chunk in wanted if times[chunk.digest] == 1]
+        with closing(read_ahead(self._store, once)) as coming:
+            for chunk in wanted:
+                if times[chunk.digest] == 1:
+                    yield self._open(chunk, self._route(chunk), next(coming))
+                else:
+                    yield self.chunk(chunk)
+
+    def read_on(self, ahead: Sequence[Chunk]) -> None:
+        """Fetch the first `READ_ON_BYTES` of `ahead` together, for a reader who is going to want them one by one.
+
+        Raises:
+            RefuseContent, AskPerson, TryLater: as `chunk`.
+        """
+        if ahead[0].digest in self._cache:
+            return
+        ends = accumulate(chunk.size_bytes for chunk in ahead)
+        run = [chunk for chunk, _ in zip(ahead, takewhile(lambda end: end <= READ_ON_BYTES, ends), strict=False)]
+        self._opener(self._route(ahead[0]))  # before anything is read: without a key it would be of no use
+        with closing(self.chunks(run)) as coming:
+            for chunk, data in zip(run, coming, strict=True):
+                if chunk.digest not in self._cache:
+                    self._keep(chunk, data)
 
     def layout(self, entry: FileEntry) -> Layout:
         """The layout of one of its files; opaque where its header is refused today.
@@ -179,18 +213,40 @@ class Baseline:
         indexes = dict.fromkeys(index for entry in variant.files for index in entry.chunks)
         return {self.manifest.chunks[index].digest: self.manifest.chunks[index] for index in indexes}
 
-    def _fetch(self, chunk: Chunk) -> bytes:
+    def _keep(self, chunk: Chunk, data: bytes) -> bytes:
+        self._cache[chunk.digest] = data
+        self._cached_bytes += len(data)
+        while self._cached_bytes > CACHE_BYTES:
+            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+        return data
+
+    def _route(self, chunk: Chunk) -> Route:
         route = self._routes.get(chunk.digest)
         if route is None:
             detail = f"no route to chunk {chunk.digest}"
             raise RefuseContent(
                 "manifest-mismatch", model=self.manifest.model, version=self.manifest.version, detail=detail
             )
-        pack = self.manifest.packs[route.pack]
+        return route
+
+    def _frame(self, chunk: Chunk) -> PlannedFrame:
+        route = self._route(chunk)
+        pack = self.manifest.packs[route.pack].digest
+        return PlannedFrame(pack, route.frame, route.offset, route.length_bytes, route.codec, route.chunk)
+
+    def _fetch(self, chunk: Chunk) -> bytes:
+        route = self._route(chunk)
+        self._opener(route)  # before anything is read: without a key it would be of no use
+        path = paths.pack_path(self.manifest.packs[route.pack].digest)
+        return self._open(chunk, route, self._store.get_range(path, route.offset, route.length_bytes))
+
+    def _opener(self, route: Route) -> PackOpener:
         if route.pack not in self._openers:
-            self._openers[route.pack] = self._keys.opener(pack)
-        sealed = self._store.get_range(paths.pack_path(pack.digest), route.offset, route.length_bytes)
-        coded = self._openers[route.pack].open(route.frame, sealed)
+            self._openers[route.pack] = self._keys.opener(self.manifest.packs[route.pack])
+        return self._openers[route.pack]
+
+    def _open(self, chunk: Chunk, route: Route, sealed: Octets) -> bytes:
+        coded = self._opener(route).open(route.frame, sealed)
         data = decode_delta(route.codec, coded, b"", chunk.size_bytes)
         found = digest_bytes(data)
         if found != chunk.digest:
@@ -208,6 +264,7 @@ class _FileOfChunks(io.RawIOBase):
         self._ends = list(accumulate(chunk.size_bytes for chunk in chunks))
         self._size_bytes = self._ends[-1] if self._ends else 0
         self._position = 0
+        self._next = 0  # the chunk that a reader from the beginning comes to
 
     def readable(self) -> bool:
         return True
@@ -228,6 +285,9 @@ class _FileOfChunks(io.RawIOBase):
         number = bisect_right(self._ends, self._position)
         if number == len(self._ends) or not view:
             return 0
+        if number == self._next:
+            self._baseline.read_on(self._chunks[number : number + _READ_ON_CHUNKS])
+            self._next += 1
         start = self._ends[number] - self._chunks[number].size_bytes
         piece = self._baseline.chunk(self._chunks[number])[self._position - start :][: len(view)]
         view[: len(piece)] = piece

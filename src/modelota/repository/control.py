@@ -30,6 +30,7 @@ def control(
     passphrases: Passphrases,
     paused: bool | None = None,
     withdraw: Mapping[str, str] | None = None,
+    revoke: Mapping[str, str] | None = None,
     reinstate: tuple[str, ...] = (),
     slow_percent: int | None = None,
 ) -> Control:
@@ -42,6 +43,8 @@ def control(
         passphrases: open the control key, and the keys of snapshot and timestamp.
         paused: True stops all offers, False allows them again, None leaves that as it is.
         withdraw: versions that must not be offered any more, each with a reason code (lower-case words with hyphens).
+        revoke: the same of versions with a flaw: their users are told its reason code, and nobody goes back to one
+            without naming it.
         reinstate: versions whose withdrawal is taken back.
         slow_percent: share of devices that are offered a release, 0 … 100; None leaves it as it is.
 
@@ -52,25 +55,24 @@ def control(
         TryLater: `publish-conflict`; the store's errors.
     """
     model = workspace.require_model(model)
-    withdraw = withdraw or {}
-    for reason in withdraw.values():
-        if not _REASON.fullmatch(reason):
-            raise AskPerson("argument-invalid", argument="reason", detail=reason[:80])
+    new = [Withdrawal(version=version, reason=reason) for version, reason in (withdraw or {}).items()]
+    new += [Withdrawal(version=version, reason=reason, revoked=True) for version, reason in (revoke or {}).items()]
+    for entry in new:
+        if not _REASON.fullmatch(entry.reason):
+            raise AskPerson("argument-invalid", argument="reason", detail=entry.reason[:80])
     if slow_percent is not None and not 0 <= slow_percent <= 100:
         raise AskPerson("argument-invalid", argument="slow_percent", detail=str(slow_percent))
     signing = Signing(KeyRing(workspace.key_directories, passphrases), workspace.config.expiry_days, clock)
     published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
     catalog, before = published.catalog(model), published.control(model)
-    for version in (*withdraw, *reinstate):
+    for version in (*(entry.version for entry in new), *reinstate):
         Version.parse(version)
         if catalog.release(version) is None:
             raise RefuseContent("release-not-admitted", model=model, version=version)
     role = paths.control_role(model)
     unlock_for(published, [role], signing)
-    reasons = {entry.version: entry.reason for entry in before.withdrawn} | dict(withdraw)
-    entries = [
-        Withdrawal(version=version, reason=reason) for version, reason in reasons.items() if version not in reinstate
-    ]
+    known = {entry.version: entry for entry in (*before.withdrawn, *new)}
+    entries = [entry for entry in known.values() if entry.version not in reinstate]
     after = msgspec.structs.replace(
         before,
         paused=before.paused if paused is None else paused,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -76,7 +77,7 @@ class Differences:
     ) -> Draft:
         """Find the shortest coding of every chunk that the base lacks.
 
-        Holds a few chunks per worker in memory, whatever the sizes of the variants.
+        Holds a few chunks per worker and what is read ahead in memory, whatever the sizes of the variants.
 
         Args:
             target: files of the new variant.
@@ -128,12 +129,13 @@ class Differences:
         places = dict(_places(target, pending, on_bytes))
 
         def jobs() -> Iterator[DeltaJob]:
-            for digest, (file, start, size_bytes) in places.items():
-                data = file.read(start, size_bytes)
-                if digest_bytes(data) != digest:
-                    raise AskPerson("model-changed", path=file.path)
-                on_bytes(size_bytes)
-                yield DeltaJob(data, baseline.chunk(pending[digest].base), pending[digest].kind)
+            with closing(baseline.chunks([pending[digest].base for digest in places])) as bases:
+                for (digest, (file, start, size_bytes)), base in zip(places.items(), bases, strict=True):
+                    data = file.read(start, size_bytes)
+                    if digest_bytes(data) != digest:
+                        raise AskPerson("model-changed", path=file.path)
+                    on_bytes(size_bytes)
+                    yield DeltaJob(data, base, pending[digest].kind)
 
         work_bytes = sum(size_bytes for _, _, size_bytes in places.values())
         with self._new_packer(hold) as packer:

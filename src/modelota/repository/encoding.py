@@ -1,7 +1,8 @@
 """Coding chunks, on all cores: how each is coded is found out by trial, and a delta is decoded before it is kept.
 
-Workers are processes, because the trials hold the interpreter's lock; they are spawned, not forked, because BLAKE3's
-threads do not survive a fork.
+Workers are threads where the delta kernel does the work, because it leaves the interpreter's lock, and chunks need not
+travel. Otherwise they are processes, because NumPy's many small steps hold the lock; they are spawned, not forked,
+because BLAKE3's threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
 
 from modelota.content.delta import decode_delta, encode_delta, encode_full
+from modelota.content.delta.loops import loops
 from modelota.content.delta.zstd import encode_patch
 from modelota.errors import TryLater
 from modelota.spec.limits import MIB
 
-POOL_FROM_BYTES: Final = 32 * MIB  # less is done before workers have started
+POOL_FROM_BYTES: Final = 32 * MIB  # less is done before processes have started
+THREADS_FROM_BYTES: Final = MIB
 _AHEAD: Final = 2  # chunks per worker that are read ahead
 
 
@@ -75,16 +78,17 @@ def code_delta(job: DeltaJob) -> Coded | None:
 
 
 class Encoders:
-    """Does jobs in order, on as many processes as there are processors. A context manager.
+    """Does jobs in order, on as many threads or processes as there are processors. A context manager.
 
     Args:
-        workers: how many processes; None is one per processor. With 0 or 1, and for little work, there is no other
-            process than this one.
+        workers: how many; None is one per processor. With 0 or 1, and for little work, the caller does it all.
+        processes: whether they are processes; None decides by whether there is a kernel.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, processes: bool | None = None) -> None:
         self._workers = (os.cpu_count() or 1) if workers is None else workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._processes = loops().name != "native" if processes is None else processes
+        self._pool: Executor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -107,9 +111,9 @@ class Encoders:
         Raises:
             TryLater: `worker-crashed`: a worker was killed, perhaps for want of memory.
         """
-        if self._pool is None and self._workers > 1 and work_bytes >= POOL_FROM_BYTES:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, context, initializer=_ignore_interrupts)
+        from_bytes = POOL_FROM_BYTES if self._processes else THREADS_FROM_BYTES
+        if self._pool is None and self._workers > 1 and work_bytes >= from_bytes:
+            self._pool = self._start()
         if self._pool is None:
             yield from map(task, jobs)
             return
@@ -126,6 +130,12 @@ class Encoders:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _start(self) -> Executor:
+        if not self._processes:
+            return ThreadPoolExecutor(self._workers)
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._workers, context, initializer=_ignore_interrupts)
 
 
 def _ignore_interrupts() -> None:

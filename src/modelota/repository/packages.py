@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from modelota.delivery.planner import INCREMENTAL_MAX_PERCENT
 from modelota.errors import AskPerson, ModelotaError
 from modelota.repository.baseline import Baseline, PackKeys
 from modelota.repository.build import OnPack, Packer, Placed
@@ -26,8 +27,7 @@ from modelota.spec.catalog import Catalog
 from modelota.spec.limits import MIB
 from modelota.spec.manifest import Chunk, Manifest, Pack, Variant
 
-INCREMENTAL_MAX_PERCENT: Final = 30  # of the sealed full package (clause 5.2.1-a)
-SAVING_MIN_PERCENT: Final = 1  # of the package that a device would fetch otherwise
+SAVING_MIN_PERCENT: Final = 1  # of the package that a device would fetch otherwise, unless a person named the base
 ROUTE_BYTES: Final = 16  # about what a route adds to a compressed manifest
 BASE_BYTES: Final = 40  # the same for a base chunk
 DESCRIBED_MAX_BYTES: Final = 4 * MIB  # of a compressed manifest, for all packages but the full ones
@@ -39,7 +39,8 @@ class PackageChoice:
 
     Attributes:
         full_only: nothing.
-        incremental: an incremental package from the predecessor is demanded: one that is too large is an error.
+        incremental: an incremental package from the predecessor is demanded: one that is too large, or has nothing to
+            start from, is an error.
         baselines: versions that differential packages start from; None is the usual choice (`rules.baselines_of`).
         archive_key: file of the archive key, for baselines whose class keys are not in the workspace any more.
         workers: processes that code chunks; None is one per processor, 0 or 1 is this one.
@@ -119,8 +120,11 @@ class PackageBuilder:
     def add_incremental(self, predecessor: Manifest, *, demanded: bool) -> None:
         """Add the incremental packages from `predecessor`; reads none of its content."""
         baseline = Baseline(self._published.store, predecessor, self._keys)
+        bases = {each.name: _counterpart(each, self._chunks[each.name], baseline) for each in self._variants}
+        if demanded and not any(bases.values()):
+            self._refuse(AskPerson("incremental-without-base", detail="no-counterpart"))
         for variant in self._variants:
-            base = _counterpart(variant, self._chunks[variant.name], baseline)
+            base = bases[variant.name]
             if base is None:
                 self._skip(variant, PackageReport("incremental", baseline.version, None, None, "no-counterpart"))
                 continue
@@ -139,7 +143,8 @@ class PackageBuilder:
 
         Args:
             version: an older release.
-            chosen: a person named it, so what prevents it is an error, not a note.
+            chosen: a person named it: the package is made if it is smaller than the full one at all, and what prevents
+                it is an error, not a note.
             on_bytes: called with numbers of bytes that add up to the size of all variants.
 
         Raises:
@@ -155,7 +160,7 @@ class PackageBuilder:
         baseline = Baseline(self._published.store, manifest, self._keys)
         for variant in self._variants:
             try:
-                self._add_differential(variant, baseline, on_bytes)
+                self._add_differential(variant, baseline, on_bytes, chosen=chosen)
             except ModelotaError as error:
                 reason = _why_not(error)
                 if reason is None:
@@ -166,7 +171,9 @@ class PackageBuilder:
                     raise
                 self._skip(variant, PackageReport("differential", version, None, None, reason))
 
-    def _add_differential(self, variant: SourceVariant, baseline: Baseline, on_bytes: Progress) -> None:
+    def _add_differential(
+        self, variant: SourceVariant, baseline: Baseline, on_bytes: Progress, *, chosen: bool
+    ) -> None:
         target = self._target[variant.name]
         base = _counterpart(variant, self._chunks[variant.name], baseline, target)
         if base is None:
@@ -175,17 +182,7 @@ class PackageBuilder:
         lacking = self._lacking(variant, baseline, base)
         draft = self._differences.code(target, lacking, baseline, base, on_bytes)
         package = PlannedPackage("differential", draft.routes, baseline.version, base.name)
-        rivals = [
-            other.size_bytes
-            for other in self.made.planned[variant.name]
-            if other.mode == "full" or (other.base_version, other.base_variant) == (baseline.version, base.name)
-        ]
-        reason: SkipReason | None = None
-        described_bytes = _described_bytes(package)
-        if (package.size_bytes + described_bytes) * 100 > min(rivals) * (100 - SAVING_MIN_PERCENT):
-            reason = "not-smaller"
-        elif self._described_bytes + described_bytes > DESCRIBED_MAX_BYTES:
-            reason = "manifest-full"
+        reason = self._why_leave_out(variant, package, chosen=chosen)
         if reason is not None:
             draft.discard()
             self._skip(variant, _report(package, reason, draft.dropped))
@@ -195,6 +192,24 @@ class PackageBuilder:
             self.made.packs.append(pack)
         self._differences.keep(draft)
         self._keep(variant, package, draft.dropped)
+
+    def _why_leave_out(self, variant: SourceVariant, package: PlannedPackage, *, chosen: bool) -> SkipReason | None:
+        """Why a differential package is not worth publishing; None if it is."""
+        planned = self.made.planned[variant.name]
+        described_bytes = _described_bytes(package)
+        if chosen:
+            if package.size_bytes >= planned[0].size_bytes:
+                return "not-below-full"
+        else:
+            base = package.base_version, package.base_variant
+            cheapest_bytes = min(
+                other.size_bytes
+                for other in planned
+                if other.mode == "full" or (other.base_version, other.base_variant) == base
+            )
+            if (package.size_bytes + described_bytes) * 100 > cheapest_bytes * (100 - SAVING_MIN_PERCENT):
+                return "not-smaller"
+        return "manifest-full" if self._described_bytes + described_bytes > DESCRIBED_MAX_BYTES else None
 
     def _lacking(self, variant: SourceVariant, baseline: Baseline, base: Variant) -> tuple[PlannedRoute, ...]:
         """Routes to exactly the chunks that a device with `base` lacks."""

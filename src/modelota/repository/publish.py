@@ -19,6 +19,7 @@ from modelota.repository.candidate import Candidate, find_candidate
 from modelota.repository.commit import Change, Signing, advance_timestamp, commit, unlock_for, upload
 from modelota.repository.encoding import Encoders
 from modelota.repository.keys import KeyRing
+from modelota.repository.manifest_cache import DIRECTORY, ManifestCache
 from modelota.repository.manifest_file import pack_manifest
 from modelota.repository.packages import PackageBuilder, PackageChoice
 from modelota.repository.passphrases import Passphrases
@@ -97,13 +98,14 @@ def publish(
         AskPerson: `description-invalid`, `version-invalid`, `version-exists`, `version-order`, `self-test-missing`,
             `interface-dropped`, `core-test-dropped`, `model-empty`, `model-unreadable`, `model-changed`, `key-missing`,
             `passphrase-missing`, `key-unlock-failed`, `argument-invalid`, `no-space`, `permission-denied`,
-            `baseline-unusable`, `incremental-too-large`, `model-file-hostile`.
+            `baseline-unusable`, `incremental-too-large`, `incremental-without-base`, `model-file-hostile`.
         RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
         TryLater: `publish-conflict`, `worker-crashed`; the store's errors.
     """
     archive = read_archive_key(packages.archive_key, passphrases) if packages.archive_key is not None else None
     signing = Signing(KeyRing(workspace.key_directories, passphrases), workspace.config.expiry_days, clock)
     published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
+    published.cache = ManifestCache(workspace.path / DIRECTORY)
     candidate = find_candidate(workspace, published, source, version=version, model=model)
     keys = PackKeys(workspace, archive)
     return _Publication(workspace, published, candidate, signing, on_progress, packages, keys, dry_run=dry_run).run()
@@ -140,6 +142,7 @@ class _Publication:
         existing = candidate.catalog.release(candidate.description.version)
         self._refuse(candidate.find_predecessor(published))
         self._refuse(problem for problem in candidate.problems() if problem.code != "version-exists")
+        self._refuse(self._unmet_demands())
         self._refuse(self._missing_keys())
         if not self._dry_run:
             # ask for every passphrase before the long work, not after it
@@ -168,6 +171,12 @@ class _Publication:
             if not self._dry_run:
                 raise problem
             self._refusals.append(problem)
+
+    def _unmet_demands(self) -> Iterator[ModelotaError]:
+        candidate = self._candidate
+        # one that is named and cannot be found was refused already
+        if self._choice.incremental and candidate.predecessor is None and candidate.description.predecessor is None:
+            yield AskPerson("incremental-without-base", detail="no-predecessor")
 
     def _missing_keys(self) -> Iterator[ModelotaError]:
         root, targets = self._published.root.signed, self._published.targets.signed

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tuf.api.metadata import TargetFile
+
 from modelota.delivery import paths
 from modelota.delivery.stores import ObjectStore
 from modelota.errors import RefuseContent, TryLater
 from modelota.repository import roles
+from modelota.repository.manifest_cache import ManifestCache
 from modelota.repository.manifest_file import open_manifest
 from modelota.repository.roles import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from modelota.spec import limits
@@ -43,6 +46,7 @@ class Published:
         snapshot: the newest one.
         targets: the top-level targets.
         delegated: the roles of the models, by name.
+        cache: of manifests, or None to read each from the store.
     """
 
     store: ObjectStore
@@ -52,6 +56,7 @@ class Published:
     snapshot: Metadata[Snapshot]
     targets: Metadata[Targets]
     delegated: dict[str, Metadata[Targets]]
+    cache: ManifestCache | None = None
 
     @property
     def lags(self) -> bool:
@@ -82,13 +87,17 @@ class Published:
             RefuseContent: `metadata-invalid` (not signed for, or other bytes), `document-too-large`.
             TryLater: the store's errors.
         """
+        entry, digest = self._signed(role, target)
+        data = self.store.get(paths.target_path(target, digest), limit_bytes)
+        roles.check_file(entry, data, target)
+        return data
+
+    def _signed(self, role: str, target: str) -> tuple[TargetFile, str]:
         entry = self.role(role).targets.get(target)
         digest = entry.hashes.get("sha256") if entry is not None else None
         if entry is None or digest is None:
             raise RefuseContent("metadata-invalid", role=role, detail=f"no target {target}")
-        data = self.store.get(paths.target_path(target, digest), limit_bytes)
-        roles.check_file(entry, data, target)
-        return data
+        return entry, digest
 
     def catalog(self, model: str) -> Catalog:
         """The catalog of `model`, checked."""
@@ -104,9 +113,25 @@ class Published:
 
     def manifest(self, model: str, release: CatalogRelease) -> Manifest:
         """The manifest of a release that the catalog admits, checked."""
-        target = paths.manifest_target(model, release.version)
-        sealed = self.document(paths.releases_role(model), target, MANIFEST_SEALED_MAX_BYTES)
-        return open_manifest(sealed, model, release)
+        role, target = paths.releases_role(model), paths.manifest_target(model, release.version)
+        packed = self._cached(role, target)
+        if packed is None:
+            packed = self.document(role, target, MANIFEST_SEALED_MAX_BYTES)
+            if self.cache is not None:
+                self.cache.put(self._signed(role, target)[1], packed)
+        return open_manifest(packed, model, release)
+
+    def _cached(self, role: str, target: str) -> bytes | None:
+        if self.cache is None:
+            return None
+        entry, digest = self._signed(role, target)
+        data = self.cache.get(digest)
+        try:
+            if data is not None:
+                roles.check_file(entry, data, target)
+        except RefuseContent:
+            return None  # damaged on this disk; the repository decides
+        return data
 
 
 def load_published(store: ObjectStore, trusted_root: bytes, *, floor: int = 0) -> Published:

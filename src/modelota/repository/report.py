@@ -12,10 +12,12 @@ from modelota.spec.manifest import Mode
 Step = Literal["reading", "packing", "comparing", "uploading", "committing"]
 
 # Why a variant has no such package: `too-large` (incremental, above what the standard allows), `not-smaller` (by 1 % at
-# least, than the full or the incremental one), `no-counterpart` (the base has no variant like it), `locked` (no key
-# opens the base's packs), `unreadable` (the base is damaged), `manifest-full` (its description would cost every device
-# too much).
-SkipReason = Literal["too-large", "not-smaller", "no-counterpart", "locked", "unreadable", "manifest-full"]
+# least, than the full or the incremental one), `not-below-full` (its base was named, but it is no smaller than the full
+# one), `no-counterpart` (the base has no variant like it), `locked` (no key opens the base's packs), `unreadable` (the
+# base is damaged), `manifest-full` (its description would cost every device too much).
+SkipReason = Literal[
+    "too-large", "not-smaller", "not-below-full", "no-counterpart", "locked", "unreadable", "manifest-full"
+]
 
 
 @dataclass(frozen=True)

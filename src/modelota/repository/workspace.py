@@ -9,6 +9,7 @@
     <workspace>/offline/          keys to be taken away: the private part of the archive recipient
     <workspace>/enrolment/        one enrolment file per device class; they hold the classes' private keys
     <workspace>/staging-*/        packs on their way out
+    <workspace>/cache/            manifests that were read before; may be removed at any time
     <workspace>/public/           the repository, unless publisher.toml names another place
 
 Everything but `public/` is private: directories 0700, files 0600.

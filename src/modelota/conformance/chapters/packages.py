@@ -161,6 +161,7 @@ class Return:
 
     Attributes:
         release: the baseline.
+        held: versions that the device had before.
         kept: its slot was on the device still.
         offer: that had to be answered, or None.
         bytes_before_decision: content served until it was answered.
@@ -174,6 +175,7 @@ class Return:
     """
 
     release: Release
+    held: tuple[str, ...]
     kept: bool
     offer: Json | None
     bytes_before_decision: int
@@ -225,7 +227,7 @@ def _arrive(stage: Stage, device: Device, model: str, release: Release) -> Arriv
 
 def _return(stage: Stage, device: Device, model: str, release: Release) -> Return:
     publisher, version = stage.parcels, release.table["version"]
-    served, kept = publisher.pack_bytes, version in _installed(device, model)
+    served, held = publisher.pack_bytes, tuple(sorted(_installed(device, model)))
     started = time.monotonic()
     done = device.command("rollback", version, "--model", model, "--json")
     seconds, offer, undecided = time.monotonic() - started, None, 0
@@ -239,7 +241,8 @@ def _return(stage: Stage, device: Device, model: str, release: Release) -> Retur
     serves = device.socket.request("POST", "/v1/chat", {"model": model})
     return Return(
         release=release,
-        kept=kept,
+        held=held,
+        kept=version in held,
         offer=offer,
         bytes_before_decision=undecided,
         served_bytes=publisher.pack_bytes - served,

@@ -22,12 +22,15 @@ Json = dict[str, Any]
 
 ROLLBACK_LIMIT_S: Final = 300
 COMPARED_MAX_BYTES: Final = 64 << 20  # old and new together; zstd at level 19 takes minutes beyond that
-WORTHLESS_PERCENT: Final = 99  # a difference that saves less than 1 % need not be published
-_MODES: Final = {"full", "incremental", "differential"}
+WORTHLESS_PERCENT: Final = 99  # of the full package: a difference that zstd too would not make smaller
+NEGLIGIBLE_BYTES: Final = 1024  # of two plans that differ by no more, the one of the simpler mode may be offered
 
 
 def incremental(stage: Stage) -> Examination:
-    """5.2.1-a: every incremental package is at most 30 % of the full one; above that there is none, and it goes on."""
+    """5.2.1-a: no incremental package and no incremental plan above 30 % of the full one; without, a release goes on.
+
+    Packages are measured from the manifests, plans by what the manifests say that the device lacked.
+    """
     seen = Examination()
     line = stage.chapter(published_line)
     shares: dict[str, float] = {}
@@ -40,9 +43,12 @@ def incremental(stage: Stage) -> Examination:
     seen.claim("some-were-too-large", bool(above), above)
     seen.at_most("largest-share", max(shares.values(), default=0.0), INCREMENTAL_LIMIT_PERCENT, "%")
     seen.claim("packs-are-what-manifests-say", not line.broken_packs, line.broken_packs)
-    arrivals = [arrival for told in stage.chapter(travels).arrivals.values() for arrival in told]
+    told = stage.chapter(travels)
+    arrivals = [arrival for each in told.arrivals.values() for arrival in each]
     for arrival in arrivals:
-        _claim_plan(seen, arrival)
+        _claim_plan(seen, line, arrival.release.name, arrival)
+    for back in (each for model in told.returns.values() for each in model if each.offer is not None):
+        _claim_plan(seen, line, f"{back.release.name}-back", back)
     modes = {arrival.offer["mode"] for arrival in arrivals}
     seen.claim("an-incremental-plan-was-carried-out", "incremental" in modes, sorted(modes))
     return seen
@@ -98,28 +104,43 @@ def _claim_incremental(seen: Examination, line: Line, release: Release, above: l
     return shares
 
 
-def _claim_plan(seen: Examination, arrival: Arrival) -> None:
-    """A plan has one mode, fetches what the package of that mode holds, and no published package is cheaper."""
-    offer, release = arrival.offer, arrival.release
-    variant = variant_of(release.manifest, offer["to_variant"]) or {"packages": []}
-    usable: dict[str, int] = {}
-    for package in variant["packages"]:
-        based_here = (
-            package.get("base_version") in arrival.held and package.get("base_variant") == offer["from_variant"]
-        )
-        if package["mode"] == "full" or based_here:
-            size_bytes = sealed_bytes(package)
-            usable[package["mode"]] = min(size_bytes, usable.get(package["mode"], size_bytes))
-    facts = {"mode": offer["mode"], "planned_bytes": offer["planned_bytes"], "served_bytes": arrival.served_bytes}
-    facts |= {"packages": usable}
-    own = usable.get(offer["mode"])
-    one = offer["mode"] in _MODES and own is not None and offer["planned_bytes"] <= own
-    seen.claim(f"{release.name}-plan-is-one-of-its-packages", one, facts)
-    seen.claim(f"{release.name}-plan-is-the-cheapest", offer["planned_bytes"] <= min(usable.values(), default=0))
-    seen.claim(f"{release.name}-served-as-planned", arrival.served_bytes == offer["planned_bytes"])
-    if offer["mode"] == "incremental":
-        limit = offer["full_bytes"] * INCREMENTAL_LIMIT_PERCENT / 100
-        seen.claim(f"{release.name}-incremental-plan-within-the-limit", offer["planned_bytes"] <= limit)
+def _claim_plan(seen: Examination, line: Line, name: str, journey: Arrival | Return) -> None:
+    """A plan has one mode, keeps to what that mode allows, and no other allowed plan is cheaper by more than little."""
+    offer = journey.offer
+    assert offer is not None
+    most = _most_bytes(line, journey.release, journey.held, offer)
+    planned = offer["planned_bytes"]
+    facts = {"mode": offer["mode"], "planned_bytes": planned, "served_bytes": journey.served_bytes, "at_most": most}
+    own = most.get(offer["mode"])
+    seen.claim(f"{name}-plan-is-an-allowed-one", own is not None and planned <= own, facts)
+    seen.claim(f"{name}-plan-is-the-cheapest", planned <= min(most.values(), default=0) + NEGLIGIBLE_BYTES, facts)
+    seen.claim(f"{name}-served-as-planned", journey.served_bytes == planned)
+
+
+def _most_bytes(line: Line, release: Release, held: tuple[str, ...], offer: Json) -> dict[str, int]:
+    """What a plan of each mode may fetch at most, from the manifests alone, for each mode that comes into question.
+
+    Full: its package. Incremental: what the versions in slots lack, and no more than 30 % of the full package, whether
+    or not there is a package of this mode; a device that keeps more than its slots may need less. Differential: the
+    package from a version in a slot.
+    """
+    variant = variant_of(release.manifest, offer["to_variant"])
+    full = variant and package_of(variant, "full")
+    if variant is None or full is None:
+        return {}
+    most = {"full": sealed_bytes(full)}
+    known: set[str] = set()
+    for version in held:
+        manifest = line.release(release.table["model"], version).manifest
+        old = variant_of(manifest, offer["from_variant"])
+        known |= chunk_digests(manifest, old) if old is not None else set()
+        based = package_of(variant, "differential", version)
+        if based is not None and based["base_variant"] == offer["from_variant"]:
+            most["differential"] = min(sealed_bytes(based), most.get("differential", sealed_bytes(based)))
+    rest, limit = lacking_bytes(release.manifest, variant, known), most["full"] * INCREMENTAL_LIMIT_PERCENT // 100
+    if rest <= limit or offer["mode"] == "incremental":
+        most["incremental"] = min(rest, limit)
+    return most
 
 
 def differential(stage: Stage) -> Examination:
@@ -157,18 +178,36 @@ def _claim_pair(seen: Examination, release: Release, base: Release, variant: Jso
     package = package_of(variant, "differential", base.table["version"])
     facts: Json = {"full_bytes": whole, "cheapest_other_bytes": cheapest, "patch_from_bytes": patch}
     if package is None:
-        # the publisher may leave out a difference that saves nothing; that it would not, zstd has to confirm
-        nothing_to_save = patch is not None and patch * 100 >= cheapest * WORTHLESS_PERCENT
+        # a named pair goes without only where the difference would be no smaller than all, which the publisher has to
+        # say with the figure, and zstd to confirm
+        told = _told_of(release, variant["name"], base.table["version"])
+        facts["told"] = told
+        said = told.get("skipped") == "not-below-full" and (told.get("size_bytes") or 0) >= whole
+        seen.claim(f"{name}-left-out-and-told-why", said, facts)
+        nothing_to_save = patch is not None and patch * 100 >= whole * WORTHLESS_PERCENT
         seen.claim(f"{name}-left-out-because-it-saves-nothing", nothing_to_save, facts)
         return {}
     size_bytes = sealed_bytes(package)
     facts |= {"size_bytes": size_bytes, "percent_of_full": round(100 * size_bytes / whole, 2) if whole else None}
-    seen.claim(f"{name}-smaller-than-any-other", size_bytes < cheapest, facts)
+    seen.claim(f"{name}-smaller-than-the-full-one", size_bytes < whole, facts)
+    seen.claim(f"{name}-not-above-any-other", size_bytes <= cheapest, facts)
     if patch is None:
         return {}
     ratio = round(100 * size_bytes / patch, 2)
     seen.claim(f"{name}-not-above-patch-from", size_bytes <= patch, {"percent": ratio})
     return {name: ratio}
+
+
+def _told_of(release: Release, variant_name: str, base_version: str) -> Json:
+    """What the publisher's report says of one differential package."""
+    packages = (
+        package
+        for each in release.report.get("variants", [])
+        if each["name"] == variant_name
+        for package in each["packages"]
+        if package["mode"] == "differential" and package["base_version"] == base_version
+    )
+    return next(packages, {})
 
 
 def way_back(stage: Stage) -> Examination:
