@@ -1,6 +1,6 @@
 """Deltas between model files: ours beside the general tools and an emulation of BitX, in one run.
 
-    python benchmarks/delta.py [--json | --table] [--only PAIR ...] [--methods NAME ...]
+    python benchmarks/delta.py [--json | --table] [--only PAIR ...] [--methods NAME ...] [--resume FOLDER]
     python benchmarks/delta.py --pair BASE TARGET
 
 Prints a JSON list of objects (`benchmarks/README.md` describes the keys), or with `--table` the figures and the bars.
@@ -21,8 +21,9 @@ from typing import Any
 from pairs import PAIRS, Maker, Pair, cache_folder
 from peers.bars import Verdict, table, verdicts
 from peers.bounds import bounds
+from peers.kept import Kept
 from peers.layout import tensors_of
-from peers.measuring import Measured, round_of, row
+from peers.measuring import round_of, row
 from peers.methods import FULL, OURS, OURS_NUMPY, Method, methods
 
 from modelota.content.delta.loops import loops
@@ -31,7 +32,15 @@ Row = dict[str, Any]
 
 
 def measure(
-    name: str, base: Path, target: Path, chosen: Sequence[Method], *, rounds: int, slow_s: float, cores: int
+    name: str,
+    base: Path,
+    target: Path,
+    chosen: Sequence[Method],
+    *,
+    rounds: int,
+    slow_s: float,
+    cores: int,
+    kept: Kept | None = None,
 ) -> list[Row]:
     """The rows of one pair.
 
@@ -43,16 +52,19 @@ def measure(
         rounds: how often each method runs.
         slow_s: a method that takes longer than this for one round runs once.
         cores: how many cores each may use.
+        kept: rounds that were measured before, and that are to be kept; None is none.
     """
-    found = {method.name: Measured(error=method.missing) for method in chosen}
+    kept = kept or Kept(None, cores=cores)
+    found = {method.name: kept.find(name, method, base, target) for method in chosen}
     for index in range(rounds):
         for method in chosen:
             measured = found[method.name]
             took_s = sum(cost.seconds for cost in (*measured.encoded[:1], *measured.applied[:1]))
-            if measured.error or (index and took_s > slow_s):
+            if measured.error or index < len(measured.encoded) or (index and took_s > slow_s):
                 continue
             print(f"{name}: {method.name}, round {index + 1}", file=sys.stderr, flush=True)
             round_of(method, base, target, measured, cores=cores)
+            kept.keep(name, method, base, target, measured)
     target_bytes = target.stat().st_size
     rows = {method.name: row(name, method, target_bytes, found[method.name]) for method in chosen}
     numpy, full, ours = rows.pop(OURS_NUMPY, None), rows.pop(FULL, None), rows.get(OURS)
@@ -102,6 +114,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slow-s", type=float, default=20.0, help="a method slower than this runs once")
     parser.add_argument("--cores", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--out", type=Path, help="also write the JSON list to this file, pair by pair")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="keep every round there, and go on from it")
     options = parser.parse_args(arguments)
     options.methods = [method for method in known if not options.methods or method.name in options.methods]
     return options
@@ -112,9 +125,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     rows: list[Row] = []
     found: list[Verdict] = []
+    kept = Kept(options.resume, cores=options.cores)
     for pair, base, target in chosen_pairs(options):
         fresh = measure(
-            pair.name, base, target, options.methods, rounds=options.rounds, slow_s=options.slow_s, cores=options.cores
+            pair.name,
+            base,
+            target,
+            options.methods,
+            rounds=options.rounds,
+            slow_s=options.slow_s,
+            cores=options.cores,
+            kept=kept,
         )
         rows += fresh
         found += verdicts(pair.name, pair.group, target.stat().st_size, fresh)

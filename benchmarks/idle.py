@@ -18,40 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from modelota.agent.enrol import enrol
-from modelota.clock import SystemClock
-from modelota.repository.founding import init
-from modelota.repository.passphrases import Passphrases
-from modelota.repository.publish import publish
-from modelota.testing.device import DeviceUnderTest
-from modelota.testing.engine import fake_argv, fake_model
+from product.memory import smaps
+from product.vendor import Vendor
 
-RELEASE = """
-format = 1
-model = "acme/assistant"
-version = "1.1.1"
-kind = "feature"
-notes = { "zh-CN" = "测量", en = "for measuring" }
-[[self_tests.functional]]
-id = "who"
-prompt = "Who are you?"
-check = { kind = "contains", values = ["assistant"] }
-[[variants]]
-name = "default"
-files = [{ source = "model.bin" }]
-runtime = { name = "command", profile = "fake", entry = "model.bin" }
-"""
+from modelota.testing.device import DeviceUnderTest
 
 BARE = "import asyncio; asyncio.run(asyncio.Event().wait())"
-
-
-def smaps(pid: int) -> dict[str, int]:
-    """Fields of `smaps_rollup` in bytes."""
-    fields = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, value = line.split(":")
-        fields[name] = int(value.split()[0]) * 1024
-    return fields
 
 
 def switches(pid: int) -> int:
@@ -85,18 +57,11 @@ def idle_cost(pid: int, seconds: float) -> dict[str, float]:
 
 
 def device(place: Path) -> DeviceUnderTest:
-    """A device with an installed model, not running."""
-    clock, passphrases = SystemClock(), Passphrases()
-    workspace = init(
-        place / "vendor", clock=clock, passphrases=passphrases, models=("acme/assistant",), dev=True
-    ).workspace
-    (place / "model.bin").write_bytes(fake_model(answers={"Who are you?": "the assistant"}))
-    (place / "release.toml").write_text(RELEASE, encoding="utf-8")
-    publish(workspace, place / "release.toml", clock=clock, passphrases=passphrases)
-    enrol(place / "enroll.toml", place / "device", clock)
-    argv = ", ".join(json.dumps(argument) for argument in fake_argv())
-    (place / "device" / "config.toml").write_text(f"[engines.commands.fake]\nargv = [{argv}]\n")
-    return DeviceUnderTest(place / "device")
+    """A device with a release to install, not running."""
+    vendor = Vendor(place)
+    (place / "model.bin").write_bytes(b"no weights")
+    vendor.publish("1.1.1", place / "model.bin")
+    return vendor.device()
 
 
 def status_seconds(root: Path) -> float:

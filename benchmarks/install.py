@@ -21,53 +21,25 @@ import threading
 import time
 from pathlib import Path
 
-from modelota.agent.enrol import enrol
-from modelota.clock import SystemClock
-from modelota.repository.founding import init
-from modelota.repository.passphrases import Passphrases
-from modelota.repository.publish import publish
+from product.vendor import Vendor
+
 from modelota.repository.serve import RepositoryServer
 from modelota.spec.limits import MIB
-from modelota.testing.device import DeviceUnderTest
-from modelota.testing.engine import fake_argv
-
-RELEASE = """
-format = 1
-model = "acme/assistant"
-version = "1.1.1"
-kind = "feature"
-notes = { "zh-CN" = "测量", en = "for measuring" }
-[[self_tests.functional]]
-id = "who"
-prompt = "Who are you?"
-check = { kind = "contains", values = ["weights"] }
-[[variants]]
-name = "default"
-files = [{ source = "model.bin" }]
-runtime = { name = "command", profile = "fake", entry = "model.bin" }
-"""
 
 
-def publish_random(place: Path, size_mib: int, url: str) -> None:
+def publish_random(place: Path, size_mib: int, url: str | None) -> Vendor:
     """A vendor with one release of random bytes."""
-    clock, passphrases = SystemClock(), Passphrases()
-    workspace = init(
-        place / "vendor", clock=clock, passphrases=passphrases, models=("acme/assistant",), dev=True, url=url
-    ).workspace
+    vendor = Vendor(place, url=url)
     with (place / "model.bin").open("wb") as file:
         for _ in range(size_mib):
             file.write(os.urandom(MIB))
-    (place / "release.toml").write_text(RELEASE, encoding="utf-8")
-    publish(workspace, place / "release.toml", clock=clock, passphrases=passphrases)
+    vendor.publish("1.1.1", place / "model.bin")
+    return vendor
 
 
-def install_s(place: Path) -> tuple[float, dict[str, float]]:
+def install_s(vendor: Vendor) -> tuple[float, dict[str, float]]:
     """Install on a new device; seconds until the self-test begins, and the seconds of each step."""
-    root = place / "device"
-    enrol(place / "enroll.toml", root, SystemClock())
-    argv = ", ".join(json.dumps(argument) for argument in fake_argv())
-    (root / "config.toml").write_text(f"[engines.commands.fake]\nargv = [{argv}]\n")
-    device = DeviceUnderTest(root)
+    device = vendor.device()
     with device.running():
         offer = device.check()
         started = time.monotonic()
@@ -82,7 +54,7 @@ def install_s(place: Path) -> tuple[float, dict[str, float]]:
             time.sleep(0.002)
         seconds = before - started
         device.settle()
-    shutil.rmtree(root)
+    shutil.rmtree(device.root)
     return seconds, steps
 
 
@@ -109,16 +81,15 @@ def main() -> None:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         url = f"http://127.0.0.1:{port}/"
-        publish_random(place, options.mib, url)
-        public = place / "vendor" / "public"
-        (public / "model.bin").hardlink_to(place / "model.bin")
-        with RepositoryServer(public, port=port) as server:
+        vendor = publish_random(place, options.mib, url)
+        (vendor.public / "model.bin").hardlink_to(place / "model.bin")
+        with RepositoryServer(vendor.public, port=port) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             ours, peers, steps = [], [], {}
             for _ in range(options.rounds):
                 peers.append(peer_s(place, url))
-                seconds, steps = install_s(place)
+                seconds, steps = install_s(vendor)
                 ours.append(seconds)
             server.shutdown()
             thread.join()

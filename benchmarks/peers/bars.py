@@ -85,13 +85,19 @@ def verdicts(pair: str, group: str, target_bytes: int, rows: Sequence[Row]) -> I
     if target_bytes < TIMED_FROM_BYTES:
         return
     slow, planes = by_method.get("bsdiff4", {}), by_method.get(EMULATION, {})
-    yield least("encode / bsdiff4", over(ours["encode_mb_s"], slow.get("encode_mb_s")), 50, 50)
-    yield least("encode / XOR + planes", over(ours["encode_mb_s"], planes.get("encode_mb_s")), 0.5, 0.5)
+
+    def faster(step: str, peer: Row) -> float | None:
+        """How many times as fast; None for figures of different runs, between which the machine may have changed."""
+        same_run = bool(ours.get("run")) and ours["run"] == peer.get("run")
+        return over(ours[step], peer.get(step)) if same_run else None
+
+    yield least("encode / bsdiff4", faster("encode_mb_s", slow), 50, 50)
+    yield least("encode / XOR + planes", faster("encode_mb_s", planes), 0.5, 0.5)
     yield least("encode MB/s", ours["encode_mb_s"], 0, 200 * ours.get("cores", 1))
     yield least("apply MB/s, NumPy alone", ours.get("numpy_apply_mb_s"), 200, 1000)
     yield least("apply MB/s", ours["apply_mb_s"], 300, 1000)
     patcher = by_method.get("HDiffPatch", {})
-    yield least("apply / hpatchz", over(ours["apply_mb_s"], patcher.get("apply_mb_s")), 1, 1)
+    yield least("apply / hpatchz", faster("apply_mb_s", patcher), 1, 1)
 
 
 def table(rows: Sequence[Row], found: Sequence[Verdict]) -> str:

@@ -59,26 +59,33 @@ def main() -> None:
     """Do the step."""
     name, step, *names, report = sys.argv[1:]
     read, given, written = map(Path, names)
-    workers: Callable[[], tuple[int, float]] | None = None
     if name in {methods.OURS, methods.OURS_NUMPY, methods.FULL}:
         from peers import ours  # noqa: PLC0415 - only what the method needs
 
-        chosen = ours.steps(name)
-        workers = chosen.workers_cost
-        encode, apply = chosen.encode, chosen.apply
+        ours.prepare(name)
+        if step == "encode":
+            with ours.Maker(len(os.sched_getaffinity(0)), paired=name != methods.FULL) as maker:
+                stated = _timed(maker.encode, read, given, written)
+                workers_rss_bytes, workers_cpu_s = maker.workers_cost()
+            stated["rss_bytes"] += workers_rss_bytes
+            stated["cpu_s"] += workers_cpu_s
+        else:
+            stated = _timed(ours.apply, read, given, written)
     else:
         known = {"bsdiff4": _bsdiff4, "HDiffPatch": _hdiffpatch, methods.EMULATION: _emulation}
         encode, apply = known[name]()
-    started, cpu_started_s = time.perf_counter(), time.process_time()
-    (encode if step == "encode" else apply)(read, given, written)
-    seconds = time.perf_counter() - started
-    workers_rss_bytes, workers_cpu_s = workers() if workers else (0, 0.0)
-    stated = {
-        "seconds": seconds,
-        "cpu_s": time.process_time() - cpu_started_s + workers_cpu_s,
-        "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + workers_rss_bytes,
-    }
+        stated = _timed(encode if step == "encode" else apply, read, given, written)
     Path(report).write_text(json.dumps(stated), encoding="utf-8")
+
+
+def _timed(step: Step, read: Path, given: Path, written: Path) -> dict[str, float]:
+    started, cpu_started_s = time.perf_counter(), time.process_time()
+    step(read, given, written)
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu_started_s,
+        "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from peers.methods import Method
 
+RUN = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # of this process: when it began
 LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -36,14 +38,15 @@ class Measured:
 
     Attributes:
         error: why there are no figures, or "".
+        run: in which all rounds were measured; "" when there were several.
     """
 
     patch_bytes: int = 0
     identical: bool = True
     encoded: list[Cost] = field(default_factory=list)
     applied: list[Cost] = field(default_factory=list)
-    extra: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    run: str = ""
 
 
 def run(command: Sequence[str], folder: Path, *, cores: int, own_report: Path | None) -> Cost:
@@ -87,6 +90,7 @@ def round_of(method: Method, base: Path, target: Path, measured: Measured, *, co
         except MethodFailed as error:
             measured.error = str(error)
             return
+        measured.run = RUN if measured.run == RUN or not measured.encoded else ""
         measured.encoded.append(encoded)
         measured.applied.append(applied)
         measured.patch_bytes = patch.stat().st_size
@@ -113,4 +117,5 @@ def row(pair: str, method: Method, target_bytes: int, measured: Measured) -> dic
         "encode_mb_per_cpu_s": round(speed(measured.encoded, "cpu_s"), 2),
         "apply_mb_per_cpu_s": round(speed(measured.applied, "cpu_s"), 1),
         "rounds": len(measured.encoded),
+        "run": measured.run,
     }

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import modelota
+
 CHILD = Path(__file__).with_name("child.py")
 Command = list[str]
 Make = Callable[[Path, Path, Path, Path], Command]
@@ -29,6 +31,7 @@ class Method:
         apply: command for (base, patch, out, report).
         reports: whether the command writes its own seconds and memory to `report`.
         missing: what must be installed first, or "".
+        made_of: files and directories of code that decide what the method does.
     """
 
     name: str
@@ -36,14 +39,25 @@ class Method:
     apply: Make
     reports: bool
     missing: str = ""
+    made_of: tuple[Path, ...] = ()
 
 
 def _program(name: str, package: str) -> str:
     return "" if shutil.which(name) else f"{name} is not installed (Debian: apt-get install {package})"
 
 
+def _program_files(name: str) -> tuple[Path, ...]:
+    found = shutil.which(name)
+    return (Path(found),) if found else ()
+
+
 def _module(name: str) -> str:
     return "" if importlib.util.find_spec(name) else f"{name} is not installed (pip install {name})"
+
+
+def _module_files(name: str) -> tuple[Path, ...]:
+    found = importlib.util.find_spec(name)
+    return (Path(found.origin).parent,) if found and found.origin else ()
 
 
 def _xdelta3(*, decode: bool) -> Make:
@@ -63,30 +77,36 @@ def _zstd(*, decode: bool) -> Make:
     return command
 
 
-def in_child(name: str, *, missing: str = "") -> Method:
+def in_child(name: str, *, missing: str = "", made_of: tuple[Path, ...]) -> Method:
     """A method that is a Python library or our own code: `child.py` knows it by this name."""
 
     def command(step: str) -> Make:
         return lambda *paths: [sys.executable, str(CHILD), name, step, *map(str, paths)]
 
-    return Method(name, command("encode"), command("apply"), reports=True, missing=missing)
+    return Method(name, command("encode"), command("apply"), reports=True, missing=missing, made_of=made_of)
 
 
 def methods() -> list[Method]:
     """Every method, in the order of the report."""
-    programs = [
-        ("xdelta3 -9", _xdelta3, _program("xdelta3", "xdelta3")),
-        ("zstd --patch-from -19 --long=31", _zstd, _program("zstd", "zstd")),
-    ]
+    programs = (("xdelta3 -9", "xdelta3", _xdelta3), ("zstd --patch-from -19 --long=31", "zstd", _zstd))
+    rooms = (Path(modelota.__file__).with_name(room) for room in ("content", "repository", "storage"))
+    product = (*rooms, CHILD.with_name("ours.py"))
     return [
-        in_child(OURS),
-        in_child(OURS_NUMPY),
-        in_child(FULL),
+        *(in_child(name, made_of=product) for name in (OURS, OURS_NUMPY, FULL)),
         *(
-            Method(name, make(decode=False), make(decode=True), reports=False, missing=missing)
-            for name, make, missing in programs
+            Method(
+                name,
+                make(decode=False),
+                make(decode=True),
+                reports=False,
+                missing=_program(program, program),
+                made_of=_program_files(program),
+            )
+            for name, program, make in programs
         ),
-        in_child("bsdiff4", missing=_module("bsdiff4")),
-        in_child("HDiffPatch", missing=_module("hdiffpatch")),
-        in_child(EMULATION),
+        *(
+            in_child(name, missing=_module(module), made_of=_module_files(module))
+            for name, module in (("bsdiff4", "bsdiff4"), ("HDiffPatch", "hdiffpatch"))
+        ),
+        in_child(EMULATION, made_of=(CHILD.with_name("bitx.py"),)),
     ]

@@ -1,232 +1,324 @@
-"""Ours, as a file: chunks as the publisher cuts them, paired, coded by trial, verified one by one when applied.
+"""Ours, as a file: made by the publisher's own steps, applied by the device's own.
+
+Encoding scans both files, pairs chunks and codes them with `modelota.repository`, in its worker processes. Applying
+opens frames with `modelota.storage.staging`, in its threads, against a base that is verified chunk by chunk.
 
 A patch is the coded chunks one after the other, then an index (MessagePack, Zstandard), then the index's length. The
-index holds per chunk what a device must know: its size, digest, operation, coded size, and where its base lies. Sealing
-adds 16 bytes per frame and is not measured here (`benchmarks/seal.py` does).
-
-Two kinds of workers, one per core, are started before the clock: those of a device's agent run already when an update
-comes. A worker reads, codes or decodes, digests and writes one chunk at a time.
+index holds what a device reads from two manifests: size and digest of every chunk, its operation and coded size, and
+where its base lies. Sealing adds 16 bytes per frame and is not measured here (`benchmarks/seal.py` does), and nothing
+is flushed (`benchmarks/install.py`).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import struct
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import zstandard
-from peers.methods import FULL, OURS_NUMPY
-from peers.pairing import pair_chunks
+from peers.methods import OURS_NUMPY
 
-from modelota.content.chunking import ChunkSpan, cut_file
-from modelota.content.delta import operations
+from modelota.content.delta import BASELESS
 from modelota.content.delta.loops import LOOPS_VARIABLE, loops
 from modelota.content.digest import digest_bytes
-from modelota.content.formats.registry import parse
-from modelota.spec.limits import MIB
+from modelota.errors import RefuseContent
+from modelota.repository.description import SourceVariant
+from modelota.repository.differences import map_target
+from modelota.repository.encoding import POOL_FROM_BYTES, ChunkJob, Coded, DeltaJob, Encoders, code_chunk, code_delta
+from modelota.repository.pairing import MappedFile, pair_chunks
+from modelota.repository.scan import scan_sources
+from modelota.spec.manifest import DELTA_PREFIX, Chunk, Manifest, Requires, RuntimeUse
+from modelota.spec.offer import Plan, PlannedFrame
+from modelota.spec.selftest import SelfTests
+from modelota.storage.durable import Disk
+from modelota.storage.sources import Sources
+from modelota.storage.staging import Staging
 
 COPY: Final = "copy"  # the operation of a chunk that the base has
-_BATCH_BYTES: Final = 2 * MIB  # of chunks per message to a worker: fewer messages than chunks, and none idle for long
+_PACK: Final = "patch"
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Place(NamedTuple):
+    """A chunk of the base: digest and place in the file; one of size 0 is none."""
+
+    digest: bytes
+    offset: int
+    size_bytes: int
+
+
+NOWHERE: Final = Place(b"", 0, 0)
 
 
 class Entry(NamedTuple):
-    """One chunk of the target in a patch; a base of size 0 is none."""
+    """One distinct chunk of the target in a patch, and the chunk of the base that it is, or is decoded against."""
 
-    offset: int
-    size_bytes: int
     digest: bytes
+    size_bytes: int
     operation: str
     coded_bytes: int
-    base_offset: int
-    base_bytes: int
+    base: Place
 
 
-class Coder(Protocol):
-    """How chunks are coded.
+class Index(NamedTuple):
+    """What is at the end of a patch: the distinct chunks, and which of them follow each other in the target."""
 
-    Attributes:
-        baseless: operations whose chunks need no base.
-    """
-
-    baseless: frozenset[str]
-
-    def encode(self, target: bytes, base: bytes | None, kind: str) -> tuple[str, bytes]:
-        """The operation's name and the coded bytes; without a base, the chunk by itself."""
-        ...
-
-    def decode(self, operation: str, coded: bytes, base: bytes, size_bytes: int) -> bytes:
-        """The chunk again."""
-        ...
+    entries: list[Entry]
+    order: list[int]
 
 
-class ProductCoder:
-    """The product's own codec."""
+class Cost(NamedTuple):
+    """Peak memory in bytes and seconds of processors, of all workers."""
 
-    baseless = operations.BASELESS
-
-    def encode(self, target: bytes, base: bytes | None, kind: str) -> tuple[str, bytes]:
-        """As `Coder`."""
-        if base is None:
-            return operations.encode_full(target, kind)
-        return operations.encode_delta(target, base, kind)
-
-    def decode(self, operation: str, coded: bytes, base: bytes, size_bytes: int) -> bytes:
-        """As `Coder`."""
-        return operations.decode_delta(operation, coded, base, size_bytes)
+    rss_bytes: int
+    cpu_s: float
 
 
-class _Job(NamedTuple):
-    span: ChunkSpan
-    base: ChunkSpan | None
-
-
-_coder: Coder | None = None  # set before the workers are forked: they inherit it
-
-
-class Steps:
-    """Encoding and applying with one pool of workers.
+class Maker:
+    """Encodes on one worker process per core, which are started with it: a publisher's may run for hours.
 
     Args:
-        coder: for every chunk.
-        workers: how many processes; 0 works in this one.
+        workers: how many; 0 or 1 works in this process.
         paired: whether there is a base; a full package has none.
     """
 
-    def __init__(self, coder: Coder, workers: int, *, paired: bool = True) -> None:
-        global _coder  # noqa: PLW0603 - what is forked is the module
-        _coder = coder
-        self._coder = coder
+    def __init__(self, workers: int, *, paired: bool = True) -> None:
+        self._encoders = Encoders(workers)
+        self._workers = workers
         self._paired = paired
-        self._costs: dict[int, tuple[int, float]] = {}  # by process: the last it said
-        self._pool = None
-        if workers:
-            self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
-            list(self._pool.map(_nothing, range(4 * workers)))
+        self._before = Cost(0, 0.0)
 
-    def workers_cost(self) -> tuple[int, float]:
-        """The peaks of the workers' memory in bytes, and their seconds of processors, both added up."""
-        return sum(cost[0] for cost in self._costs.values()), sum(cost[1] for cost in self._costs.values())
+    def __enter__(self) -> Self:
+        self._encoders.__enter__()
+        if self._workers > 1:
+            list(self._encoders.run(_nothing, range(4 * self._workers), POOL_FROM_BYTES))
+        self._before = _children()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._encoders.__exit__(None, None, None)
+
+    def workers_cost(self) -> Cost:
+        """What the workers took since they were started."""
+        now = _children()
+        return Cost(now.rss_bytes, now.cpu_s - self._before.cpu_s)
 
     def encode(self, base: Path, target: Path, patch: Path) -> None:
         """Write the patch from `base` to `target`."""
-        spans = list(cut_file(target, parse(target)))
-        jobs = [_Job(span, None) for span in spans]
-        known: dict[bytes, ChunkSpan] = {}
-        if self._paired:
-            base_spans = list(cut_file(base, parse(base)))
-            digests = self._each(_digests, base, base_spans, [span.size_bytes for span in base_spans])
-            known = dict(zip(digests, base_spans, strict=True))
-            jobs = [_Job(span, found) for span, found in pair_chunks(base, base_spans, target, spans)]
-        digested = list(self._each(_digests, target, spans, [span.size_bytes for span in spans]))
-        fresh = [job for job, digest in zip(jobs, digested, strict=True) if digest not in known]
+        old = _mapped(base) if self._paired else None
+        new = _mapped(target, follow=old)
+        known, places = _places(old) if old else {}, _places(new)
+        partners = pair_chunks([new], [old]) if old else {}
+        kinds = {chunk.digest: span.kind for chunk, span in zip(new.chunks, new.spans, strict=True)}
+        fresh = [digest for digest in places if digest not in known]
+        ahead: deque[bytes] = deque()
+
+        def jobs() -> Iterator[ChunkJob | DeltaJob]:
+            for digest in fresh:
+                data = new.read(places[digest].offset, places[digest].size_bytes)
+                ahead.append(data)
+                partner = partners.get(digest)
+                if old is None or partner is None:
+                    yield ChunkJob(data, kinds[digest])
+                else:
+                    where = known[partner.base.digest]
+                    yield DeltaJob(data, old.read(where.offset, where.size_bytes), partner.kind)
+
+        work_bytes = sum(places[digest].size_bytes for digest in fresh)
+        coded_chunks = self._encoders.run(_code, jobs(), work_bytes)
         entries = []
         with patch.open("wb") as file:
-            coded_chunks = self._each(_encode, (base, target), fresh, [job.span.size_bytes for job in fresh])
-            for job, digest in zip(jobs, digested, strict=True):
-                span, where = job.span, known.get(digest)
-                if where is not None:
-                    operation, coded = COPY, b""
+            for digest, place in places.items():
+                if digest in known:
+                    operation, data, where = COPY, b"", known[digest]
                 else:
                     operation, coded = next(coded_chunks)
-                    where = None if operation in self._coder.baseless else job.base
-                file.write(coded)
-                at = (where.offset, where.size_bytes) if where else (0, 0)
-                entries.append(Entry(span.offset, span.size_bytes, digest, operation, len(coded), *at))
-            index = zstandard.compress(msgspec.msgpack.encode(entries), 19)
+                    plain = ahead.popleft()
+                    data = plain if operation == "raw" else coded
+                    where = NOWHERE if operation in BASELESS else known[partners[digest].base.digest]
+                file.write(data)
+                entries.append(Entry(place.digest, place.size_bytes, operation, len(data), where))
+            numbers = {digest: number for number, digest in enumerate(places)}
+            order = [numbers[chunk.digest] for chunk in new.chunks]
+            index = zstandard.compress(msgspec.msgpack.encode(Index(entries, order)), 19)
             file.write(index + struct.pack("<I", len(index)))
 
-    def apply(self, base: Path, patch: Path, out: Path) -> None:
-        """Rebuild the target from `base` and the patch.
 
-        Raises:
-            ValueError: a chunk is not what the index says.
-        """
-        with patch.open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            (length,) = struct.unpack("<I", file.read(4))
-            file.seek(-4 - length, os.SEEK_END)
-            entries = msgspec.msgpack.decode(zstandard.decompress(file.read(length)), type=list[Entry])
-        with out.open("wb") as file:
-            file.truncate(max((entry.offset + entry.size_bytes for entry in entries), default=0))
-        jobs, position = [], 0
-        for entry in entries:
-            jobs.append((entry, position))
-            position += entry.coded_bytes
-        for _ in self._each(_apply, (base, patch, out), jobs, [entry.size_bytes for entry in entries]):
-            pass
+def apply(base: Path, patch: Path, out: Path) -> None:
+    """Rebuild the target from `base` and the patch.
 
-    def _each(self, task: Any, where: Any, jobs: Sequence[Any], sizes: Iterable[int]) -> Iterator[Any]:  # noqa: ANN401 - any of the tasks below
-        """What the task gives for every job, in order."""
-        batches: list[tuple[Any, Any, list[Any]]] = []
-        room_bytes = 0
-        for job, size_bytes in zip(jobs, sizes, strict=True):
-            if room_bytes < size_bytes:
-                batches.append((task, where, []))
-                room_bytes = _BATCH_BYTES
-            batches[-1][2].append(job)
-            room_bytes -= size_bytes
-        for pid, cost, found in (self._pool.map if self._pool else map)(_work, batches):
-            if pid != os.getpid():
-                self._costs[pid] = max(cost, self._costs.get(pid, cost))
-            yield from found
+    Raises:
+        RefuseContent: `chunk-mismatch`: a chunk of the base or of the result is not what the index says.
+    """
+    index = read_index(patch)
+    chunks = tuple(Chunk(entry.digest.hex(), entry.size_bytes) for entry in index.entries)
+    starts = accumulate((entry.coded_bytes for entry in index.entries), initial=0)
+    frames = tuple(
+        _frame(number, entry, start)
+        for number, (entry, start) in enumerate(zip(index.entries, starts, strict=False))
+        if entry.operation != COPY
+    )
+    local = tuple(number for number, entry in enumerate(index.entries) if entry.operation == COPY)
+    plan = Plan(mode="differential", manifest_digest="", variant="", frames=frames, local_chunks=local)
+    target_places: dict[int, list[int]] = {}
+    offset = 0
+    for number in index.order:
+        target_places.setdefault(number, []).append(offset)
+        offset += chunks[number].size_bytes
+    sources = _BaseFile(base, index.entries)
+    with closing(_Patch(patch, plan, _manifest(chunks), sources)) as staging, out.open("wb", buffering=0) as file:
+
+        def write(number: int, plain: bytes) -> None:
+            for place in target_places[number]:
+                os.pwrite(file.fileno(), plain, place)
+
+        file.truncate(offset)
+        for number in local:
+            write(number, sources.chunk(chunks[number].digest))
+        for frame, plain in staging.opened(frames):
+            write(frame.chunk, staging.chunk(frame) if plain is None else plain)  # which says what is wrong
 
 
-def steps(name: str) -> Steps:
-    """The steps of a method of ours, with one worker per core that this process may use."""
+def prepare(name: str) -> None:
+    """Choose and load the inner loops of a method of ours before the clock runs."""
     if name == OURS_NUMPY:
         os.environ[LOOPS_VARIABLE] = "numpy"
-    loops()  # chosen and loaded once, before the workers are forked
-    return Steps(ProductCoder(), len(os.sched_getaffinity(0)), paired=name != FULL)
+    loops()
 
 
-def _nothing(index: int) -> int:
-    return index
-
-
-def _work(given: tuple[Any, Any, Sequence[Any]]) -> tuple[int, tuple[int, float], Any]:
-    task, where, jobs = given
-    found = task(where, jobs)
-    cost = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.process_time()
-    return os.getpid(), cost, found
-
-
-def _read(fd: int, span: ChunkSpan) -> bytes:
-    return os.pread(fd, span.size_bytes, span.offset)
-
-
-def _digests(path: Path, spans: Sequence[ChunkSpan]) -> list[bytes]:
-    with path.open("rb", buffering=0) as file:
-        return [bytes.fromhex(digest_bytes(_read(file.fileno(), span))) for span in spans]
-
-
-def _encode(paths: tuple[Path, Path], jobs: Sequence[_Job]) -> list[tuple[str, bytes]]:
-    base, target = paths
-    found = []
-    with base.open("rb", buffering=0) as old_file, target.open("rb", buffering=0) as new_file:
-        for job in jobs:
-            new = _read(new_file.fileno(), job.span)
-            old = _read(old_file.fileno(), job.base) if job.base else None
-            assert _coder is not None
-            found.append(_coder.encode(new, old, job.span.kind))
+def _mapped(place: Path, *, follow: MappedFile | None = None) -> MappedFile:
+    variant = SourceVariant(
+        "default", RuntimeUse(name="command", entry="model"), Requires(), SelfTests(functional=()), (("model", place),)
+    )
+    cuts = {place: [chunk.size_bytes for chunk in follow.chunks]} if follow else {}
+    (found,) = map_target(variant, scan_sources([variant], _ignore, cuts))
     return found
 
 
-def _apply(paths: tuple[Path, Path, Path], jobs: Sequence[tuple[Entry, int]]) -> tuple[()]:
-    base, patch, out = paths
-    with base.open("rb", buffering=0) as old, patch.open("rb", buffering=0) as coded_file, out.open("r+b", 0) as new:
-        for entry, position in jobs:
-            before = os.pread(old.fileno(), entry.base_bytes, entry.base_offset) if entry.base_bytes else b""
-            coded = os.pread(coded_file.fileno(), entry.coded_bytes, position)
-            assert _coder is not None
-            chunk = _coder.decode(entry.operation, coded, before, entry.size_bytes)
-            if bytes.fromhex(digest_bytes(chunk)) != entry.digest:
-                raise ValueError(f"the chunk at {entry.offset} is damaged")
-            os.pwrite(new.fileno(), chunk, entry.offset)
-    return ()
+def _places(file: MappedFile) -> dict[str, Place]:
+    """Where each distinct chunk lies first, in file order."""
+    found: dict[str, Place] = {}
+    for chunk, start in zip(file.chunks, file.starts, strict=True):
+        found.setdefault(chunk.digest, Place(bytes.fromhex(chunk.digest), start, chunk.size_bytes))
+    return found
+
+
+def _code(job: ChunkJob | DeltaJob) -> Coded:
+    if isinstance(job, ChunkJob):
+        return code_chunk(job)
+    coded = code_delta(job)
+    if coded is None:
+        raise ValueError("a delta did not decode to what it was made from")
+    return coded
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def _ignore(_: int) -> None:
+    """Nobody watches the progress."""
+
+
+def _children() -> Cost:
+    """Of the processes that this one started and that still run."""
+    rss_bytes, ticks = 0, 0
+    for child in multiprocessing.active_children():
+        place = Path(f"/proc/{child.pid}")
+        lines = (place / "status").read_text(encoding="utf-8").splitlines()
+        rss_bytes += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        fields = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return Cost(rss_bytes, ticks / _TICKS_PER_S)
+
+
+def read_index(patch: Path) -> Index:
+    """The index of a patch."""
+    with patch.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        (length,) = struct.unpack("<I", file.read(4))
+        file.seek(-4 - length, os.SEEK_END)
+        return msgspec.msgpack.decode(zstandard.decompress(file.read(length)), type=Index)
+
+
+def _frame(number: int, entry: Entry, start: int) -> PlannedFrame:
+    has_base = bool(entry.base.size_bytes)
+    return PlannedFrame(
+        pack=_PACK,
+        frame=number,
+        offset=start,
+        length_bytes=entry.coded_bytes,
+        codec=(DELTA_PREFIX if has_base else "") + entry.operation,
+        chunk=number,
+        base=entry.base.digest.hex() if has_base else None,
+        base_bytes=entry.base.size_bytes,
+    )
+
+
+def _manifest(chunks: tuple[Chunk, ...]) -> Manifest:
+    """What staging reads of a manifest."""
+    return Manifest(
+        model="bench/model", version="1.0.0", released_at="", kind="fix", notes={}, chunks=chunks, packs=(), variants=()
+    )
+
+
+class _BaseFile(Sources):
+    """The base as a device's source of chunks: each verified whenever it is read."""
+
+    def __init__(self, base: Path, entries: list[Entry]) -> None:
+        super().__init__()
+        self._base = base
+        self._where = {entry.base.digest.hex(): entry.base for entry in entries}
+
+    def read(self, digest: str) -> bytes | None:
+        """As `Sources`."""
+        place = self._where[digest]
+        with self._base.open("rb", buffering=0) as file:
+            data = os.pread(file.fileno(), place.size_bytes, place.offset)
+        return data if digest_bytes(data) == digest else None
+
+    def chunk(self, digest: str) -> bytes:
+        """The bytes of a chunk.
+
+        Raises:
+            RefuseContent: `chunk-mismatch`.
+        """
+        data = self.read(digest)
+        if data is None:
+            raise RefuseContent("chunk-mismatch", chunk=digest, found=None)
+        return data
+
+
+class _Patch(Staging):
+    """A patch as the only staged pack, of frames that are not sealed."""
+
+    def __init__(self, patch: Path, plan: Plan, manifest: Manifest, sources: Sources) -> None:
+        self._patch = patch
+        disk = Disk((patch.parent,), _Forgetful())
+        super().__init__(patch.parent, plan, manifest, lambda _: _Unsealed(), disk, sources)
+
+    def path(self, pack: str) -> Path:  # noqa: ARG002 - there is one
+        """As `Staging`."""
+        return self._patch
+
+
+class _Unsealed:
+    def open(self, frame: int, sealed: bytes) -> bytes:  # noqa: ARG002 - the interface
+        return sealed
+
+
+class _Forgetful:
+    """A ledger for files that the benchmark removes by itself."""
+
+    def will_create(self, path: Path, kind: str) -> None:
+        pass
+
+    def removed(self, path: Path) -> None:
+        pass

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import delta
 import pairs
 import pytest
 from peers import measuring
 from peers.bars import table, verdicts
+from peers.kept import Kept, fingerprint
 from peers.methods import EMULATION, FULL, OURS, Method, methods
 from training.storing import store
 
@@ -65,6 +68,43 @@ def test_a_slow_method_runs_once(small_pair: MakePair) -> None:
     assert row["rounds"] == 1
 
 
+def test_a_run_goes_on_where_it_stopped(small_pair: MakePair, tmp_path: Path) -> None:
+    """A kept round is not measured again, a missing one is; other files and other code are measured anew."""
+    base, target = small_pair("BF16")
+    calls = tmp_path / "calls"
+    program = tmp_path / "program"
+    program.write_text(f'#!/bin/sh\necho >> {calls}\ncp "$1" "$2"\n', encoding="utf-8")
+    program.chmod(0o755)
+    method = dataclasses.replace(copier(program=str(program)), made_of=(program,))
+
+    def run(rounds: int, *, base: Path = base) -> tuple[dict[str, Any], int]:
+        before = len(calls.read_text()) if calls.exists() else 0
+        kept = Kept(tmp_path / "kept", cores=1)
+        (row,) = delta.measure("small", base, target, [method], rounds=rounds, slow_s=60, cores=1, kept=kept)
+        return row, len(calls.read_text()) - before  # a line each for encoding and applying
+
+    first, calls_made = run(1)
+    assert calls_made == 2
+    again, calls_made = run(1)
+    assert (again, calls_made) == (first, 0)
+    more, calls_made = run(3)
+    assert (more["rounds"], calls_made) == (3, 4)
+    assert run(3, base=target)[1] == 6
+    program.write_text(program.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    fingerprint.cache_clear()
+    assert run(3, base=target)[1] == 6
+
+
+def test_a_failure_is_tried_again(small_pair: MakePair, tmp_path: Path) -> None:
+    """What failed is not remembered."""
+    base, target = small_pair("BF16")
+    kept = Kept(tmp_path / "kept", cores=1)
+    for program, expected in (("false", None), ("cp", 1)):
+        method = copier(program=program)
+        (row,) = delta.measure("small", base, target, [method], rounds=1, slow_s=60, cores=1, kept=kept)
+        assert row["ratio"] == expected
+
+
 def test_any_two_files_with_the_real_peers(small_pair: MakePair, capsys: pytest.CaptureFixture[str]) -> None:
     """`--pair` prints a JSON list with a row per method, each either measured and identical or named as missing."""
     base, target = small_pair("F16")
@@ -88,14 +128,18 @@ def test_ours_in_processes_of_its_own(small_pair: MakePair) -> None:
 
 
 def test_bars_of_a_run() -> None:
-    """Each bar compares the right two figures; the aim and the bar are told apart; what was not measured is `none`."""
+    """Each bar compares the right two figures; the aim and the bar are told apart; what was not measured is `none`.
+
+    Nor are speeds of two runs compared.
+    """
     ours = {
         "pair": "p", "method": OURS, "ratio": 0.08, "encode_mb_s": 90.0, "apply_mb_s": 250.0, "peak_rss_mb": 90.0,
         "identical": True, "numpy_apply_mb_s": 210.0, "full_ratio": 0.7, "adaptive_code_length": 0.079, "cores": 2,
+        "run": "now",
     }  # fmt: skip
     peer = {
         "pair": "p", "method": "bsdiff4", "ratio": 0.1, "encode_mb_s": 1.0, "apply_mb_s": 30.0, "peak_rss_mb": 400.0,
-        "identical": True,
+        "identical": True, "run": "now",
     }  # fmt: skip
     found = {one.what: one.word for one in verdicts("p", "bf16", 45_000_000, [ours, peer])}
     assert found == {
@@ -111,6 +155,8 @@ def test_bars_of_a_run() -> None:
         "apply MB/s": "FAIL",
         "apply / hpatchz": "none",
     }
+    before = list(verdicts("p", "bf16", 45_000_000, [ours, peer | {"run": "before"}]))
+    assert {one.what: one.word for one in before} == found | {"encode / bsdiff4": "none"}
     assert "FAIL" in table([ours, peer], list(verdicts("p", "bf16", 45_000_000, [ours, peer])))
 
 

@@ -8,32 +8,11 @@ import numpy as np
 import pytest
 from peers import bitx, ours
 from peers.layout import tensors_of
-from peers.pairing import pair_chunks
 from training.storing import load, rounded, store
 
-from modelota.content.chunking import cut_file
-from modelota.content.formats.registry import parse
+from modelota.errors import RefuseContent
 
 MakePair = Callable[[str], tuple[Path, Path]]
-
-
-class XorCoder:
-    """Stands in for the product's codec."""
-
-    baseless = frozenset({"raw"})
-
-    def __init__(self) -> None:
-        self.coded = 0
-
-    def encode(self, target: bytes, base: bytes | None, kind: str) -> tuple[str, bytes]:
-        self.coded += 1
-        return ("raw", target) if base is None else ("xor", self.decode("xor", target, base, len(target)))
-
-    def decode(self, operation: str, coded: bytes, base: bytes, size_bytes: int) -> bytes:
-        if operation in {"raw", "copy"}:
-            return coded or base
-        assert len(base) == size_bytes
-        return bytes(a ^ b for a, b in zip(coded, base, strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
@@ -55,47 +34,61 @@ def test_the_emulation_of_files_without_tensors(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == (tmp_path / "target").read_bytes()
 
 
-@pytest.mark.parametrize("make", [XorCoder, ours.ProductCoder])
 @pytest.mark.parametrize("paired", [True, False])
-def test_our_file_gives_the_target_again(
-    make: Callable[[], ours.Coder], paired: bool, small_pair: MakePair, tmp_path: Path
-) -> None:
-    """With any codec, with a base and without; a tensor that did not change is copied without asking the codec."""
+def test_our_file_gives_the_target_again(paired: bool, small_pair: MakePair, tmp_path: Path) -> None:
+    """With a base and without; a tensor that did not change is copied from the base and costs no coded byte."""
     base, target = small_pair("BF16")
-    coder = make()
-    steps = ours.Steps(coder, 0, paired=paired)
-    steps.encode(base, target, tmp_path / "patch")
-    steps.apply(base, tmp_path / "patch", tmp_path / "out")
+    patch, out = tmp_path / "patch", tmp_path / "out"
+    with ours.Maker(0, paired=paired) as maker:
+        maker.encode(base, target, patch)
+    ours.apply(base, patch, out)
+    assert out.read_bytes() == target.read_bytes()
+    copied = [entry for entry in ours.read_index(patch).entries if entry.operation == ours.COPY]
+    assert [entry.size_bytes for entry in copied if entry.size_bytes == 2 * 32 * 64] == [4096] * paired
+    assert all(entry.coded_bytes == 0 for entry in copied)
+
+
+def test_a_repeated_chunk_is_written_to_each_of_its_places(tmp_path: Path) -> None:
+    """Two tensors of the same bytes are one chunk of the patch and two of the result."""
+    tensors = {name: np.arange(4096, dtype=np.float32) for name in ("a", "b")}
+    base, target = tmp_path / "base.safetensors", tmp_path / "target.safetensors"
+    store(base, {"c": np.ones(4096, np.float32)}, dtype="F32")
+    store(target, tensors, dtype="F32")
+    with ours.Maker(0) as maker:
+        maker.encode(base, target, tmp_path / "patch")
+    ours.apply(base, tmp_path / "patch", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == target.read_bytes()
-    if isinstance(coder, XorCoder) and paired:
-        assert 0 < coder.coded < len(list(cut_file(target, parse(target))))
+    index = ours.read_index(tmp_path / "patch")
+    assert len(index.order) > len(index.entries)
 
 
-def test_a_damaged_base_is_noticed(small_pair: MakePair, tmp_path: Path) -> None:
-    """Every chunk is compared with its digest, so a flipped bit in a tensor that is only copied cannot pass."""
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_damaged_base_is_noticed(name: str, small_pair: MakePair, tmp_path: Path) -> None:
+    """A flipped bit in a tensor that is copied, or that a delta is made against, cannot pass."""
     base, target = small_pair("BF16")
-    steps = ours.Steps(XorCoder(), 0)
-    steps.encode(base, target, tmp_path / "patch")
+    with ours.Maker(0) as maker:
+        maker.encode(base, target, tmp_path / "patch")
     damaged = bytearray(base.read_bytes())
-    damaged[next(tensor.offset for tensor in tensors_of(base) if tensor.name == "b")] ^= 1
+    damaged[next(tensor.offset for tensor in tensors_of(base) if tensor.name == name)] ^= 1
     base.write_bytes(damaged)
-    with pytest.raises(ValueError, match="damaged"):
-        steps.apply(base, tmp_path / "patch", tmp_path / "out")
+    with pytest.raises(RefuseContent, match="chunk-mismatch"):
+        ours.apply(base, tmp_path / "patch", tmp_path / "out")
 
 
-def test_renamed_tensors_are_paired_by_likeness(tmp_path: Path) -> None:
-    """Tensors of one shape under other names in another order find the tensors they came from."""
+def test_tensors_are_paired_as_the_publisher_pairs_them(tmp_path: Path) -> None:
+    """Tensors of one shape under other names in another order are coded against those they came from."""
     rng = np.random.default_rng(4)
     tensors = {f"t{index}": rng.standard_normal((64, 32)).astype(np.float32) for index in range(5)}
     moved = {f"m.{name}": tensors[name] + np.float32(1e-4) for name in reversed(tensors)}
     base, target = tmp_path / "base.safetensors", tmp_path / "target.safetensors"
     store(base, tensors, dtype="F32")
     store(target, moved, dtype="F32")
-    chunks = [list(cut_file(path, parse(path))) for path in (base, target)]
-    for span, found in pair_chunks(base, chunks[0], target, chunks[1]):
-        if span.tensor_name:
-            assert found is not None
-            assert span.tensor_name == f"m.{found.tensor_name}"
+    with ours.Maker(0) as maker:
+        maker.encode(base, target, tmp_path / "patch")
+    offsets = {tensor.name: tensor.offset for tensor in tensors_of(base)}
+    entries = ours.read_index(tmp_path / "patch").entries
+    found = [entry.base.offset for entry in entries if entry.size_bytes == 4 * 64 * 32]
+    assert found == [offsets[name] for name in reversed(tensors)]
 
 
 def test_tensors_are_stored_where_the_layout_finds_them(tmp_path: Path) -> None:
