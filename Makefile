@@ -34,6 +34,7 @@ test: check
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: setup
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r requirements/soak.txt
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench: setup

@@ -1,7 +1,8 @@
 """Write the lock files from `pyproject.toml`, and prove that every locked package has a wheel where we promise one.
 
 `requirements/device.txt` is the device core, `requirements/dev.txt` adds the `llama` and `publisher` extras and the
-development tools. One file serves every platform (environment markers); it has hashes, and no index or path in it.
+development tools, `requirements/soak.txt` is what `make soak` needs besides those. One file serves every platform
+(environment markers); it has hashes, and no index or path in it.
 Run by `make lock`; pass `--upgrade` to move to the newest versions that `pyproject.toml` allows.
 """
 
@@ -15,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
 LOCKS = {
-    "device": (),
-    "dev": ("--extra", "llama", "--extra", "publisher", "--group", "dev"),
+    "device": ("pyproject.toml",),
+    "dev": ("pyproject.toml", "--extra", "llama", "--extra", "publisher", "--group", "dev"),
+    "soak": ("--group", "soak"),
 }
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -24,7 +26,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 def compile_lock(name: str, selection: tuple[str, ...], *, upgrade: bool) -> None:
     """Resolve `selection` of the project into `requirements/<name>.txt`."""
-    command = [str(UV), "pip", "compile", "pyproject.toml", *selection, "--universal", "--python-version", "3.11"]
+    command = [str(UV), "pip", "compile", *selection, "--universal", "--python-version", "3.11"]
     command += ["--generate-hashes", "--no-annotate", "--only-binary", ":all:", "--quiet"]
     command += ["--custom-compile-command", "make lock", "--output-file", f"requirements/{name}.txt"]
     subprocess.run([*command, *(["--upgrade"] if upgrade else [])], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

@@ -109,6 +109,9 @@ CODES: Final[dict[str, str]] = {
     "peer-timeout": "try-later",  # path, seconds
     "peer-protocol": "try-later",  # path, detail: what answers is not HTTP as it should be, or says too much
     "disk-error": "try-later",  # path, detail: EIO and friends
+    "update-waits": "try-later",  # version, waits_for: a gate is closed
+    "short-pause": "try-later",  # version, need_bytes, free_bytes: memory does not hold two engines during a switch
+    "answers-cut": "try-later",  # model, requests, seconds: the drain limit of the engine that was replaced
     # -- refuse content: what was published or fetched --------------------------------------------------------------
     "metadata-invalid": "refuse-content",  # role, detail
     "metadata-signature": "refuse-content",  # role, detail
@@ -129,6 +132,7 @@ CODES: Final[dict[str, str]] = {
     "pack-tampered": "refuse-content",  # pack, frame
     "pack-key-missing": "refuse-content",  # device_class, epoch
     "object-damaged": "refuse-content",  # object, frame: a sealed local object (kept version, backup) does not open
+    "archive-invalid": "refuse-content",  # object, detail: what opened is no archive of a directory
     "chunk-mismatch": "refuse-content",  # chunk, found
     "delta-invalid": "refuse-content",  # detail: coded bytes that are no delta, or not one against this base
     "file-mismatch": "refuse-content",  # path, expected, found
@@ -138,6 +142,9 @@ CODES: Final[dict[str, str]] = {
     "insecure-url": "refuse-content",  # url
     "self-test-failed": "refuse-content",  # test, detail
     "self-test-not-run": "refuse-content",  # test, detail
+    "watch-errors": "refuse-content",  # share_percent, before_percent: it fails more answers than the version before
+    "watch-slower": "refuse-content",  # tokens_per_s, before
+    "watch-memory": "refuse-content",  # memory_bytes, before_bytes
     "slot-damaged": "refuse-content",  # slot, path
     "unsafe-path": "refuse-content",  # path
     "version-content-conflict": "refuse-content",  # version, other
@@ -157,6 +164,7 @@ CODES: Final[dict[str, str]] = {
     "version-exists": "ask-person",  # model, version
     "version-order": "ask-person",  # version, newest
     "baseline-unusable": "ask-person",  # version, detail: a differential package cannot start from it
+    "incremental-without-base": "ask-person",  # detail: it was demanded
     "incremental-too-large": "ask-person",  # variant, base, size_bytes, full_bytes, percent, limit (clause 5.2.1-a)
     "key-missing": "ask-person",  # role, have, need
     "key-unlock-failed": "ask-person",  # key
@@ -169,6 +177,11 @@ CODES: Final[dict[str, str]] = {
     "root-untrusted": "ask-person",  # detail
     "permission-denied": "ask-person",  # path
     "no-space": "ask-person",  # path, need_bytes, free_bytes
+    "user-data-too-large": "ask-person",  # path, entries, size_bytes: more than a copy may hold
+    "backup-not-opened": "ask-person",  # path: another passphrase, or a damaged file
+    "backup-of-other-model": "ask-person",  # path, found, need
+    "backup-newer-data": "ask-person",  # path, found, known: a layout of user data that the version in use can't read
+    "file-exists": "ask-person",  # path
     "requirement-not-met": "ask-person",  # requirement, need, found
     "runtime-missing": "ask-person",  # runtime, need
     "no-runnable-variant": "ask-person",  # version, detail
@@ -185,6 +198,13 @@ CODES: Final[dict[str, str]] = {
     "cannot-cancel": "ask-person",  # phase
     "release-failed-here": "ask-person",  # model, version: it was tried on this device and went back
     "version-not-kept": "ask-person",  # version
+    "release-revoked": "ask-person",  # model, version, reason: its publisher says that it has a flaw
+    "inhibitor-unknown": "ask-person",  # id
+    "return-takes-long": "ask-person",  # duration_s: estimate of a way back, above five minutes (clause 6.3-b)
+    "no-plan": "ask-person",  # digest: of no plan that was shown
+    "plan-changed": "ask-person",  # digest, now: what would be removed is not what was shown
+    "service-goes-on": "ask-person",  # model: its publisher ended no service
+    "hardware-suits": "ask-person",  # model, version: this device meets what it requires
     "nothing-to-roll-back": "ask-person",  # model
     "no-model-installed": "ask-person",  # model
     "not-authorised": "ask-person",  # action, uid
@@ -193,6 +213,7 @@ CODES: Final[dict[str, str]] = {
     "route-unknown": "ask-person",  # path
     "database-unreadable": "ask-person",  # path, detail
     "database-newer": "ask-person",  # path, found, known
+    "nothing-to-recover": "ask-person",  # path
     "config-invalid": "ask-person",  # path, detail
     "clock-behind": "ask-person",  # device_time, floor
     "keyring-unavailable": "ask-person",  # detail

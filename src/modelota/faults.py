@@ -9,9 +9,9 @@ raises an operating-system error::
     MODELOTA_FAULTS="*@17=kill"                  at the 17th passage through any point
     MODELOTA_FAULTS="fetch.*@2=EIO"              a prefix counts all its points together
 
-Several clauses are separated by `;`. The points are listed in `POINTS` and in `docs/fail-points.md`; a test compares
-the lists with the code. An unknown name in the variable is refused loudly: a fault walk that arms nothing proves
-nothing.
+A process that reaches an armed passage says so on its standard error first. Several clauses are separated by `;`.
+The points are listed in `POINTS` and in `docs/fail-points.md`; a test compares the lists with the code. An unknown name
+in the variable is refused loudly: a fault walk that arms nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ POINTS: Final[dict[str, str]] = {
     "deploy.chunk": "a verified chunk is about to be written into a slot",
     "deploy.file": "a finished file of a slot is about to be checked as a whole",
     "slot.seal": "a finished slot is about to get its final name",
+    "kept.hold": "a sealed chunk of a version that loses its slot is about to be written",
+    "kept.prune": "kept chunks that no kept version needs are about to be removed",
+    "clean.remove": "a residue is about to be removed",
     "engine.start": "an engine is about to be started",
     "publish.upload": "an object is about to be uploaded to a repository",
     "publish.commit": "the snapshot that makes a release visible is about to be created",
@@ -64,6 +67,7 @@ class _Clause:
         self.left -= 1
         if self.left != 0:
             return
+        os.write(2, f"{VARIABLE}: {self.action} at {name}\n".encode())  # whoever armed it can tell that it was reached
         if self.action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(getattr(errno, self.action), f"injected at fail point {name}")

@@ -10,7 +10,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from modelota.agent.access import require_decide
+from modelota.agent.access import require_right
 from modelota.agent.config import Access, Config, read_config
 from modelota.agent.enrol import class_keys, enrol, membership_of, open_journal
 from modelota.agent.keys import FileKeyStore, KeyringKeyStore, choose_store, keyring_works
@@ -178,8 +178,8 @@ def test_no_settings_are_the_defaults(tmp_path: Path) -> None:
 def test_who_may_decide() -> None:
     """Root and the agent's own user decide; a stranger and an unknown peer do not."""
     for uid in (0, os.getuid()):
-        require_decide(PeerCredentials(pid=1, uid=uid, gid=0), Access(), "x")
+        require_right(PeerCredentials(pid=1, uid=uid, gid=0), Access(), "decide", "x")
     for peer in (None, PeerCredentials(pid=1, uid=54_321, gid=54_321)):
         with pytest.raises(AskPerson) as caught:
-            require_decide(peer, Access(), "x")
+            require_right(peer, Access(), "decide", "x")
         assert caught.value.code == "not-authorised"

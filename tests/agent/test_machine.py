@@ -7,14 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelota.agent import states as s
-from modelota.agent.machine import ATTEMPTS_MAX, WATCH_CRASHES_MAX, step
+from modelota.agent.machine import ATTEMPTS_MAX, step
 from modelota.spec.api import ErrorBody
 from modelota.spec.slot import SlotId
 
 NOW = "2026-01-01T00:00:00Z"
 OLD, NEW, OTHER = SlotId("1.1.1", "q8"), SlotId("1.1.2", "q8"), SlotId("1.1.3", "q8")
 OFFER = "a" * 64
-STEPS = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting")
+WAY = ("rechecking", "waiting", "fetching", "verifying", "deploying", "testing", "waiting")  # gates before two of them
+STEPS = tuple(dict.fromkeys(WAY))
+CRASHES_MAX = 3
+CRASH = s.EngineCrashed(error=ErrorBody(code="engine-crashed"), limit=CRASHES_MAX)
 
 
 def answered(answer: str = "accept", target: SlotId = NEW, direction: str = "update") -> s.Answered:
@@ -55,15 +58,15 @@ def failed(phase: str, code: str, branch: str) -> s.Failed:
 
 def until(phase: str) -> s.State:
     state, _ = run(offered(installed()), answered())
-    for done in STEPS[: STEPS.index(phase) if phase in STEPS else len(STEPS)]:
+    for done in WAY[: WAY.index(phase) if phase in WAY else len(WAY)]:
         state, _ = run(state, s.Done(phase=done))
     return state
 
 
 def test_the_whole_way_in_order() -> None:
     """An accepted offer passes every step in the order of the standard and ends with the new version in use."""
-    state, effects = run(offered(installed()), answered(), *(s.Done(phase=phase) for phase in STEPS))
-    assert [effect.phase for effect in effects if isinstance(effect, s.Work)] == [*STEPS, "activating"]
+    state, effects = run(offered(installed()), answered(), *(s.Done(phase=phase) for phase in WAY))
+    assert [effect.phase for effect in effects if isinstance(effect, s.Work)] == [*WAY, "activating"]
     state, effects = run(state, s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
     assert (state.current, state.previous, state.slots) == (NEW, OLD, (OLD, NEW))
     assert state.phase == "watching"
@@ -204,6 +207,8 @@ def test_rollback_to_a_kept_slot() -> None:
     state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW))
     asked = s.RollbackAsked(target=OLD, manifest_digest="b" * 64, authority="uid:0", channel="terminal")
     state, effects = run(state, asked)
+    assert effects == [s.Work(phase="waiting")]
+    state, effects = run(state, s.Done(phase="waiting"))
     assert effects == [s.Work(phase="activating")]
     state, _ = run(state, s.Activated(at=NOW, watch_until=NOW))
     assert (state.current, state.previous, state.skipped, state.failed) == (OLD, NEW, ("1.1.2",), ())
@@ -213,11 +218,10 @@ def test_rollback_to_a_kept_slot() -> None:
 def test_crashes_in_the_watch_window_go_back() -> None:
     """Three crashes of the new version within the watch window bring the version before back."""
     state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
-    crash = s.EngineCrashed(error=error("engine-crashed"))
     effects: list[s.Effect] = []
-    for _ in range(WATCH_CRASHES_MAX):
+    for _ in range(CRASHES_MAX):
         assert effects == []
-        state, effects = run(state, crash)
+        state, effects = run(state, CRASH)
     assert effects == [s.Work(phase="rolling-back")]
     state, _ = run(state, s.Returned(at=NOW))
     assert (state.current, state.failed, state.slots) == (OLD, ("1.1.2",), (OLD,))
@@ -229,13 +233,13 @@ def test_crashes_in_the_watch_window_go_back() -> None:
 def test_crashes_after_the_watch_change_nothing() -> None:
     """Once the window has passed a crash is an incident, not a reason to go back."""
     state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW))
-    assert run(state, *[s.EngineCrashed(error=error("engine-crashed"))] * 5) == (state, [])
+    assert run(state, *[CRASH] * 5) == (state, [])
 
 
 def test_when_the_version_before_fails_too_the_device_says_so() -> None:
     """If going back fails as well the state is degraded, with the reason."""
     state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
-    state, _ = run(state, *[s.EngineCrashed(error=error("engine-crashed"))] * WATCH_CRASHES_MAX)
+    state, _ = run(state, *[CRASH] * CRASHES_MAX)
     state, _ = run(state, failed("rolling-back", "slot-damaged", "refuse-content"))
     assert state.phase == "degraded"
     assert state.last is not None
@@ -243,7 +247,84 @@ def test_when_the_version_before_fails_too_the_device_says_so() -> None:
     assert state.last.error.now == "degraded"
 
 
-PHASES = (*STEPS, "activating", "rolling-back")
+def test_gates_wait_in_front_of_three_steps() -> None:
+    """An update waits before it fetches, before it activates, and before the switch, and goes on when a gate opens."""
+    state, effects = run(until("waiting"), s.GatesClosed(waits_for=("charging",), gate="fetch"))
+    assert state.update is not None
+    assert (state.update.gate, state.update.waits_for, effects) == ("fetch", ("charging",), [])
+    assert run(state, s.Done(phase="waiting"))[1] == [s.Work(phase="fetching")]
+    state, effects = run(until("activating"), s.GatesClosed(waits_for=("inhibitor:driving",), gate="switch"))
+    assert state.update is not None
+    assert (state.phase, state.update.gate, effects) == ("waiting", "switch", [s.Work(phase="waiting")])
+    assert run(state, s.CancelAsked(authority="uid:0"))[0].update is None
+    assert run(state, s.Done(phase="waiting"))[1] == [s.Work(phase="activating")]
+
+
+def test_a_withdrawal_stops_an_update_and_no_way_back() -> None:
+    """Who goes back to what the publisher took back was warned; a repair mends what is there; an update ends."""
+    withdrawn = s.Withdrawn(version=NEW.version, reason="wrong")
+    ended, _ = run(until("fetching"), withdrawn)
+    assert ended.update is None
+    assert ended.last is not None
+    assert ended.last.error is not None
+    assert ended.last.error.code == "release-withdrawn"
+    for changes in ({"direction": "rollback", "offer_digest": None}, {"direction": "repair"}):
+        state = until("fetching")
+        assert state.update is not None
+        state = msgspec.structs.replace(state, update=msgspec.structs.replace(state.update, **changes))
+        assert run(state, withdrawn) == (state, [])
+    fetched = until("fetching")
+    assert fetched.update is not None
+    fetched = msgspec.structs.replace(fetched, update=msgspec.structs.replace(fetched.update, direction="rollback"))
+    assert run(fetched, withdrawn)[0].update is None
+
+
+def test_a_broken_watch_goes_back_even_during_another_update() -> None:
+    """What makes the watched version unfit ends an update that can still be stopped, and goes back (clause 6.3-a)."""
+    state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    busy, _ = run(run(state, s.Offered(offer_digest=OFFER, target=OTHER))[0], answered(target=OTHER))
+    state, effects = run(busy, s.WatchBroken(error=error("watch-slower")))
+    assert effects[0] == s.StopWork()
+    assert effects[-1] == s.Work(phase="rolling-back")
+    state, _ = run(state, s.Returned(at=NOW))
+    assert (state.current, state.failed) == (OLD, ("1.1.2",))
+
+
+def test_versions_that_leave_their_slots_are_kept_sealed() -> None:
+    """As many as the settings say, newest departure first; a failed one is not kept."""
+    state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW))
+    state, _ = run(state, s.Offered(offer_digest=OFFER, target=OTHER))
+    state, _ = run(state, answered(target=OTHER), *(s.Done(phase=phase) for phase in WAY))
+    state, effects = run(state, s.Activated(at=NOW, watch_until=NOW, keep_older=1))
+    assert (state.slots, state.kept) == ((NEW, OTHER), (OLD,))
+    assert any(isinstance(effect, s.Clean) and effect.seal == (OLD,) for effect in effects)
+
+
+def test_a_failed_retest_goes_back_only_while_a_decision_covers_it() -> None:
+    """In the watch window the device goes back by itself; later it says so and leaves the choice to its owner."""
+    state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    assert run(state, s.Retested(error=error("self-test-failed")))[1] == [s.Work(phase="rolling-back")]
+    state, _ = run(state, s.WatchEnded())
+    state, effects = run(state, s.Retested(error=error("self-test-failed")))
+    assert (state.suspect, effects) == (error("self-test-failed"), [])
+    assert run(state, s.Retested(error=None))[0].suspect is None
+
+
+def test_removal_is_carried_through() -> None:
+    """A confirmed removal can't be cancelled, goes on after a restart, and leaves nothing but what was not wanted."""
+    state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW), skipped=("1.1.4",))
+    asked = s.RemovalAsked(plan_digest=OFFER, authority="uid:0", channel="terminal", reason="user")
+    state, effects = run(state, asked)
+    assert effects == [s.Work(phase="removing")]
+    assert run(state, s.CancelAsked(authority="uid:0")) == (state, [])
+    assert run(state, s.Restarted())[1] == [s.Work(phase="removing")]
+    stuck, _ = run(state, failed("removing", "permission-denied", "ask-person"))
+    assert run(stuck, s.Resumed(authority="timer"))[1] == [s.Work(phase="removing")]
+    state, _ = run(state, s.Removed(at=NOW))
+    assert (state.current, state.slots, state.uninstalled, state.skipped) == (None, (), True, ("1.1.4",))
+
+
+PHASES = (*STEPS, "activating", "rolling-back", "removing")
 EVENTS = st.one_of(
     st.just(s.Offered(offer_digest=OFFER, target=NEW)),
     st.just(s.OfferGone(reason="")),
@@ -267,14 +348,18 @@ EVENTS = st.one_of(
         ),
     ).map(lambda pair: failed(pair[0], *pair[1])),
     st.just(s.ContentMissing(frames=1)),
-    st.just(s.GatesClosed(waits_for=("driving",))),
-    st.just(s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z")),
+    st.sampled_from(["fetch", "activate", "switch"]).map(lambda gate: s.GatesClosed(waits_for=("parked",), gate=gate)),
+    st.just(s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z", keep_older=1)),
     st.just(s.Returned(at=NOW)),
     st.just(s.PauseAsked(authority="")),
     st.just(s.Resumed(authority="")),
     st.just(s.CancelAsked(authority="")),
     st.sampled_from(["1.1.1", "1.1.2"]).map(lambda version: s.Withdrawn(version=version, reason="wrong")),
-    st.just(s.EngineCrashed(error=error("engine-crashed"))),
+    st.just(CRASH),
+    st.just(s.WatchBroken(error=error("watch-slower"))),
+    st.sampled_from([None, error("self-test-failed")]).map(lambda found: s.Retested(error=found)),
+    st.just(s.RemovalAsked(plan_digest=OFFER, authority="", channel="terminal", reason="user")),
+    st.just(s.Removed(at=NOW)),
     st.just(s.WatchEnded()),
     st.just(s.Restarted()),
 )
@@ -291,13 +376,16 @@ def test_invariants_hold_on_every_walk(events: list[s.MachineEvent], state: s.St
         if isinstance(event, s.Answered) and event.answer == "accept" and before.offer == event.offer_digest:
             decided = True
         if state.current != before.current:
-            assert isinstance(event, s.Activated | s.Returned)
+            assert isinstance(event, s.Activated | s.Returned | s.Removed)
         if state.update is not None and before.update is None:
-            assert decided or isinstance(event, s.RollbackAsked | s.EngineCrashed)
+            assert decided or isinstance(
+                event, s.RollbackAsked | s.RemovalAsked | s.EngineCrashed | s.WatchBroken | s.Retested
+            )
         if state.current is not None:
             assert state.current in state.slots
         assert state.previous is None or (state.previous in state.slots and state.previous != state.current)
         assert state.update is None or state.update.attempts <= ATTEMPTS_MAX
+        assert not set(state.kept) & set(state.slots)
         assert sum(isinstance(effect, s.Work) for effect in effects) <= 1
         for effect in effects:
             if isinstance(effect, s.Work):

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from modelota import faults
 from modelota.agent import states as s
-from modelota.agent.config import Config
+from modelota.agent.config import Config, Fetching
+from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
-from modelota.agent.model_loop import ModelLoop
+from modelota.agent.model_loop import RETRY_MAX_S, ModelLoop
+from modelota.agent.steps import Workers
 from modelota.clock import iso
-from modelota.errors import AskPerson
+from modelota.errors import AskPerson, TryLater
 from modelota.runtime.upstreams import Upstreams
+from modelota.spec.api import ErrorBody, InhibitorRequest
 from modelota.spec.manifest import RuntimeUse
 from modelota.spec.selftest import SelfTests
 from modelota.spec.slot import SlotDescription, SlotFile, SlotId
@@ -74,8 +78,12 @@ class StubServing:
     def __init__(self) -> None:
         self.engines: list[StubEngine] = []
         self.adopted: list[StubEngine] = []
+        self.narrow = False
 
-    async def start(self, slot: SlotDescription) -> StubEngine:
+    def must_pause(self, need_bytes: int) -> bool:
+        return self.narrow
+
+    async def take_over(self, slot: SlotDescription, need_bytes: int) -> StubEngine:
         self.engines.append(StubEngine())
         return self.engines[-1]
 
@@ -98,21 +106,22 @@ class Bench:
         self.journal = Journal(self.layout.database, self.clock)
         self.hub = Hub(self.clock)
         self.worker = StubWorker()
-        self.loop = ModelLoop(
-            MODEL,
-            self.layout,
-            Config(),
-            self.journal,
-            self.hub,
-            background=self.worker,  # type: ignore[arg-type]  # as far as it is used
-            foreground=self.worker,  # type: ignore[arg-type]  # as far as it is used
-            refreshing=asyncio.Lock(),
-            upstreams=Upstreams(),
-            clock=self.clock,
-            unattended=True,
-        )
         self.serving = StubServing()
-        self.loop.serving = self.serving  # type: ignore[assignment]  # as far as it is used
+        config = Config()
+        workers = Workers(self.worker, self.worker, asyncio.Lock())  # type: ignore[arg-type]  # as far as it is used
+        with patch("modelota.agent.model_loop.Serving", return_value=self.serving):
+            self.loop = ModelLoop(
+                MODEL,
+                self.layout,
+                config,
+                self.journal,
+                self.hub,
+                workers,
+                Gates(config.gates, self.journal, self.clock),
+                upstreams=Upstreams(),
+                clock=self.clock,
+                unattended=True,
+            )
         (self.layout.model(MODEL).slots).mkdir(parents=True)
         for description in (OLD, NEW):
             self.journal.register_slot(description)
@@ -242,3 +251,74 @@ async def test_a_crash_is_survived_when_it_cannot_be_noted(bench: Bench) -> None
     faults.arm("journal.commit@1=EIO;journal.commit@1=EIO")
     await bench.loop._engine_crashed(s.ErrorBody(code="engine-crashed", params={"slot": OLD.slot.name}))
     assert [notice["error"]["code"] for notice in bench.told("notice")] == ["disk-error"]
+
+
+class FailingWorker:
+    """A worker on whose network nothing gets better, until it does."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.runs = 0
+        self.better_at = {6: 1000}  # run -> bytes that came before it broke off
+
+    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Callable[..., None] | None = None) -> bytes:
+        self.runs += 1
+        if self.runs in self.better_at:
+            self.journal.spend(OFFER, self.better_at[self.runs])
+        if self.runs == 24:
+            await asyncio.Event().wait()
+        raise TryLater("network-interrupted", url="https://example.com", detail="reset")
+
+
+def retries_of(loop: ModelLoop) -> list[float]:
+    """How long the loop waits before it tries again, in seconds, as it happens."""
+    waits: list[float] = []
+    after = loop._after
+
+    def noted(name: str, seconds: float, event: s.MachineEvent) -> None:
+        if name == "retry":
+            waits.append(seconds)
+        after(name, seconds, event)
+
+    loop._after = noted  # type: ignore[method-assign]  # the clock is slept on for other reasons, too
+    return waits
+
+
+async def test_what_does_not_get_better_is_tried_ever_more_seldom(bench: Bench) -> None:
+    """The wait doubles up to an hour while nothing was fetched in between, and starts anew when something was."""
+    worker = FailingWorker(bench.journal)
+    bench.loop._workers.background = worker  # type: ignore[assignment]  # as far as it is used
+    bench.journal._db.execute("INSERT INTO offers VALUES (?, ?, x'', x'', '', NULL, 0, 0)", (OFFER, MODEL))
+    waits = retries_of(bench.loop)
+    bench.become(update=bench.updating("fetching"))
+    await bench.loop.go_on()
+    await until(lambda: worker.runs == 24)
+    assert waits[:5] == [60, 120, 240, 480, 960]
+    assert waits[5:13] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert set(waits[12:]) == {3600}
+
+
+async def test_a_wait_that_is_set_longer_stays_longer(bench: Bench) -> None:
+    """The setting is the least, also above an hour."""
+    assert RETRY_MAX_S == 3600
+    bench.loop._config = Config(fetch=Fetching(retry_after_s=7200))
+    waits = retries_of(bench.loop)
+    bench.become(update=bench.updating("fetching"))
+    await bench.loop.post(s.Failed(phase="fetching", error=ErrorBody(code="server-error"), branch="try-later"))
+    assert waits == [7200]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+async def test_a_closed_gate_at_the_last_moment(bench: Bench, *, narrow: bool) -> None:
+    """With memory for both the new engine is ready before the gate is asked; else nothing is stopped while it waits."""
+    bench.serving.narrow = narrow
+    bench.loop._steps._gates.inhibit(InhibitorRequest(holder="driving", reason="moving", steps=("switch",)), "uid:0")
+    bench.become(update=bench.updating("activating"))
+    await bench.loop.go_on()
+    await until(lambda: bench.told("phase") and bench.told("phase")[-1]["phase"] == "waiting")
+    update = bench.loop.state.update
+    assert update is not None
+    assert (update.gate, update.waits_for, update.attempts) == ("switch", ("inhibitor:driving",), 1)
+    assert [engine.stopped for engine in bench.serving.engines] == ([] if narrow else [True])
+    assert bench.serving.adopted == []
+    assert bench.loop.state.current == OLD.slot

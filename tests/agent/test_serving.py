@@ -111,6 +111,7 @@ class Bench:
         self.current: SlotDescription | None = OLD
         self.upstreams = Upstreams()
         self.crashes: list[str] = []
+        self.told: list[ModelotaError] = []
         self.clock = Pauses()
         self.serving = Serving(
             MODEL,
@@ -121,6 +122,7 @@ class Bench:
             current=lambda: self.current,
             changed=lambda: None,
             crashed=self._crashed,
+            noticed=self.told.append,
         )
 
     async def _crashed(self, error: ErrorBody) -> None:
@@ -238,4 +240,131 @@ async def test_a_start_that_fails_leaves_the_state_of_what_runs(bench: Bench) ->
     start.cancel()
     await asyncio.gather(start, return_exceptions=True)
     assert bench.serving.state == "running"
+    await bench.serving.aclose()
+
+
+@pytest.fixture
+def narrow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A device whose memory holds one engine that needs 100 bytes, and 50 more."""
+    monkeypatch.setattr(module, "room_beside", lambda _pid: 50)
+    monkeypatch.setattr(StubEngine, "pid", 1, raising=False)
+    return bench
+
+
+async def test_with_memory_for_both_there_is_no_pause(narrow: Bench) -> None:
+    """The new engine starts beside the old one, which answers until it is replaced; nobody is told of a pause."""
+    await narrow.serving.ensure()
+    engine = await narrow.serving.take_over(NEW, 50)
+    assert narrow.starter.running == ["1.1.1+q8", "1.1.2+q8"]
+    assert narrow.answering == "1.1.1+q8"
+    narrow.serving.adopt(engine)
+    assert narrow.told == []
+    await narrow.serving.aclose()
+
+
+async def test_where_memory_cannot_be_told_there_is_no_pause(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown is no reason to stop what works."""
+    monkeypatch.setattr(module, "room_beside", lambda _pid: None)
+    await narrow.serving.ensure()
+    assert not narrow.serving.must_pause(1 << 60)
+    await narrow.serving.aclose()
+
+
+async def test_without_room_the_old_engine_ends_before_the_new_one_starts(narrow: Bench) -> None:
+    """It is announced; what is under way is finished first; whoever asks meanwhile waits for the new one."""
+    await narrow.serving.ensure()
+    old = narrow.upstreams.current(MODEL)
+    assert old is not None
+    old.acquire()
+    narrow.starter.held["1.1.2+q8"] = asyncio.Event()
+    taking = asyncio.create_task(narrow.serving.take_over(NEW, 100))
+    await until(lambda: narrow.told)
+    (notice,) = narrow.told
+    assert (notice.code, notice.params) == ("short-pause", {"version": "1.1.2", "need_bytes": 100, "free_bytes": 50})
+    await until(lambda: narrow.answering is None)
+    asked = asyncio.create_task(narrow.serving.ensure())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert narrow.starter.running == ["1.1.1+q8"], "it was stopped under a request"
+    old.release()
+    await until(lambda: narrow.starter.running == [])
+    narrow.starter.held["1.1.2+q8"].set()
+    engine = await taking
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not asked.done(), "the version before was started again in the middle of the switch"
+    narrow.current = NEW
+    narrow.serving.adopt(engine)
+    assert (await asked).label == "1.1.2+q8"
+    assert narrow.starter.running == ["1.1.2+q8"]
+    assert narrow.crashes == []
+    await narrow.serving.aclose()
+
+
+async def test_an_engine_that_does_not_start_in_the_pause_gives_its_place_back(narrow: Bench) -> None:
+    """The error is told and the version before answers again, also to whoever asked during the pause."""
+    await narrow.serving.ensure()
+    narrow.starter.bad.add("1.1.2+q8")
+    with pytest.raises(ModelotaError, match="engine-start-failed"):
+        await narrow.serving.take_over(NEW, 100)
+    assert narrow.answering == "1.1.1+q8"
+    assert narrow.serving.state == "running"
+    assert len(narrow.starter.engines) == 2
+    await narrow.serving.aclose()
+
+
+async def test_an_abandoned_pause_gives_its_place_back(narrow: Bench) -> None:
+    """When the commit point can't be moved after the pause, the version before answers again."""
+    await narrow.serving.ensure()
+    engine = await narrow.serving.take_over(NEW, 100)
+    assert narrow.starter.running == ["1.1.2+q8"]
+    await narrow.serving.abandon(engine)
+    assert narrow.answering == "1.1.1+q8"
+    assert narrow.starter.running == ["1.1.1+q8"]
+    await narrow.serving.aclose()
+
+
+async def test_a_pause_ends_with_the_agent(narrow: Bench) -> None:
+    """An agent that is closed in the middle of it leaves nobody waiting and starts nothing."""
+    await narrow.serving.ensure()
+    narrow.starter.held["1.1.2+q8"] = asyncio.Event()
+    taking = asyncio.create_task(narrow.serving.take_over(NEW, 100))
+    await until(lambda: narrow.starter.running == [])
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    assert narrow.starter.running == []
+    assert (await narrow.serving.ensure()).label == "1.1.1+q8"
+    await narrow.serving.aclose()
+
+
+async def test_what_the_drain_limit_cuts_is_announced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that last longer are told, and so is the device's user; the old engine then ends."""
+    monkeypatch.setattr(module, "DRAIN_LIMIT_S", 0.01)
+    monkeypatch.setattr(module, "CUT_GRACE_S", 0.01)
+    await bench.serving.ensure()
+    old = bench.upstreams.current(MODEL)
+    assert old is not None
+    old.acquire()
+    ended: list[str] = []
+
+    async def answered_forever() -> None:
+        try:
+            async with old.uncut():
+                await asyncio.Event().wait()
+        except TryLater as error:
+            ended.append(error.code)
+
+    asking = asyncio.create_task(answered_forever())
+    await asyncio.sleep(0)
+    bench.serving.adopt(await bench.serving.start(NEW))
+    await asking
+    assert ended == ["answers-cut"]
+    (notice,) = bench.told
+    assert (notice.code, notice.params["requests"], notice.params["seconds"]) == ("answers-cut", 1, 0.01)
+    async with asyncio.timeout(5):
+        await bench.starter.engines[0].wait()
+    assert bench.starter.running == ["1.1.2+q8"]
+    with pytest.raises(TryLater, match="answers-cut"):
+        async with old.uncut():
+            await asyncio.Event().wait()
     await bench.serving.aclose()

@@ -13,6 +13,7 @@ import pytest
 from modelota.agent import supervisor as module
 from modelota.agent.config import Checks, Config
 from modelota.agent.journal import Journal
+from modelota.agent.states import State
 from modelota.agent.supervisor import CHECK_FIRST_S, CHECK_JITTER, Supervisor
 from modelota.errors import TryLater
 from modelota.testing.clock import ManualClock
@@ -46,7 +47,9 @@ async def waits(
         raise TryLater("network-unreachable", url="", detail="")
 
     monkeypatch.setattr(module.asking, "check", check)
-    core: Any = SimpleNamespace(config=Config(checks=Checks(every_s=every_s)), journal=journal, models={MODEL: None})
+    core: Any = SimpleNamespace(
+        config=Config(checks=Checks(every_s=every_s)), journal=journal, models={MODEL: SimpleNamespace(state=State())}
+    )
     try:
         with pytest.raises(Enough):
             await Supervisor(core).check_now_and_then(clock)

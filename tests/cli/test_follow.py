@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.cli.fake_agent import MODEL, FakeAgent, event, model_status
+from tests.cli.fake_agent import MODEL, FakeAgent, event, model_status, outcome
 
 from modelota.cli.follow import follow
 from modelota.cli.progress import LineDisplay
@@ -71,3 +71,21 @@ def test_plain_lines_are_few(capfd: pytest.CaptureFixture[str]) -> None:
         for done in range(1001):
             display.progress(api.Progress(step="fetching", done=done, total=1000))
     assert len(capfd.readouterr().out.splitlines()) == 12
+
+
+async def test_what_the_agent_notices_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A pause of the engine, say, is told to whoever watches; what can't be read is left out."""
+    monkeypatch.setattr("modelota.cli.follow._LOOK_AFTER_S", 0.001)
+    agent = FakeAgent(model_status(phase="activating", target_version="1.1.2"))
+    params = {"version": "1.1.2", "need_bytes": 2_000_000, "free_bytes": 1_000_000}
+    notices = [{"error": {"code": "short-pause", "params": params}}, {"error": "?"}]
+    agent.script = [event(number, "notice", data) for number, data in enumerate(notices, 1)]
+    agent.script.append(event(3, "outcome", outcome()))
+    await agent._play()
+    assert await follow(agent, Session("en", as_json=False), MODEL, None, patient=True) == 0
+    assert capfd.readouterr().err == (
+        "Memory does not hold two engines at once (2.0 MB are needed, 1.0 MB are free): while version 1.1.2 starts, "
+        "questions wait for a moment. [short-pause]\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,9 @@ def test_serve(run: Run, trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_packages(run: Run, trial: Path, family: Path) -> None:
     """The table names every package with its size, or why there is none; the same in JSON; also without publishing."""
     old, new = (str(family / version / "assistant-q4.gguf") for version in ("1.1.1", "1.1.2"))
+    impossible = run("repo", "publish", old, "--incremental")
+    assert (impossible.status, "incremental-without-base" in impossible.err) == (64, True)
+    assert "without --incremental" in impossible.err
     assert run("repo", "publish", old, "--jobs", "1").status == 0
     dry = run("repo", "publish", new, "--dry-run", "--jobs", "1")
     assert dry.status == 0
@@ -245,6 +249,22 @@ def test_packages(run: Run, trial: Path, family: Path) -> None:
     assert run("repo", "publish", new, "--jobs", "0").status == 64
     only = run("repo", "publish", new, "--full-only", "--json").json
     assert [each["mode"] for each in only["variants"][0]["packages"]] == ["full"]
+
+
+def test_a_named_pair_that_saves_nothing(run: Run, trial: Path, place: Path) -> None:
+    """Its row has the size and the reason, its entry in JSON a status; the release is published."""
+    for seed in (1, 2):
+        (place / f"{seed}.bin").write_bytes(random.Random(seed).randbytes(30_000))
+    assert run("repo", "publish", str(place / "1.bin")).status == 0
+    dry = run("repo", "publish", str(place / "2.bin"), "--baseline", "1.1.1", "--dry-run")
+    (row,) = [line for line in dry.out.splitlines() if "differential" in line]
+    assert "100.0%" in row
+    assert "not made: it would not be smaller than the full package" in row
+    ran = run("repo", "publish", str(place / "2.bin"), "--baseline", "1.1.1", "--json")
+    assert ran.status == 0
+    entry = ran.json["variants"][0]["packages"][2]
+    assert (entry["mode"], entry["base_version"], entry["skipped"]) == ("differential", "1.1.1", "not-below-full")
+    assert entry["size_bytes"] == ran.json["variants"][0]["full_bytes"]
 
 
 def test_what_publishing_notes(run: Run, trial: Path, place: Path, family: Path) -> None:

@@ -16,7 +16,7 @@ from modelota.i18n.flow import (
     version_cells,
     version_headings,
 )
-from modelota.i18n.phases import GATES, PHASES, engine_name, gate_name, phase_name
+from modelota.i18n.phases import GATES, HOLDERS, PHASES, engine_name, gate_name, phase_name, step_name
 from modelota.spec import api
 
 
@@ -110,3 +110,16 @@ def test_self_tests() -> None:
         "odd: maybe (1)",
     ]
     assert self_test_lines(results, "zh-CN")[1] == "speed：失败（3.25 tokens/s，限值 5 tokens/s）"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_holders_keep_their_own_words(language: Language) -> None:
+    """A kind that is known is said in the reader's language, with the holder's name cleaned; others are given as is."""
+    for kind in HOLDERS:
+        named = gate_name(f"{kind}:door\x1b[31m open: now", language)
+        assert "open: now" in named
+        assert "\x1b" not in named
+        assert not named.startswith(f"{kind}:")
+    assert gate_name("stranger:x", language) == "stranger:x"
+    assert gate_name("inhibitor", language) == "inhibitor"
+    assert step_name("reboot", language) == "reboot"

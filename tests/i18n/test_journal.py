@@ -40,8 +40,8 @@ def test_facts_are_said() -> None:
         "对更新告知 abababababab 的答复是“跳过此版本”。"
     )
     assert log_sentence("activated", {"to_version": "1.1.1"}, "en") == "Version 1.1.1 was put to use."
-    assert log_sentence("gates-closed", {"waits_for": ["driving", "lunch"]}, "en") == (
-        "The switch-over waits for the vehicle to be parked, lunch."
+    assert log_sentence("gates-closed", {"waits_for": ["parked", "inhibitor:rauc", "lunch"]}, "en") == (
+        "The update waits for the vehicle to be parked, “rauc” to let it go on, lunch."
     )
     failed = log_sentence(
         "tests-failed", {"to_version": "1.1.3", "code": "self-test-failed", "params": {"test": "a"}}, "en"

@@ -12,6 +12,7 @@ WRITER = "storage/durable.py"
 # What else may write, and why. A name ending in `/` is a whole room.
 ALLOWED = {
     WRITER: "it is the writer",
+    "storage/system_calls.py": "the writer's own system calls; nothing else imports them",
     "repository/": "runs at the publisher; its commit points are the object store's",
     "testing/": "simulators write into directories that tests own",
     "conformance/": "works in a disposable root",
@@ -38,6 +39,7 @@ ALLOWED_CALLS = {
     ("runtime/http_server.py", "Path.unlink"): "a Unix socket: it lives as long as its listener and holds no data",
     ("runtime/http_server.py", "Path.chmod"): "the same socket",
     ("runtime/http_server.py", "os.chown"): "the same socket",
+    ("agent/short_command.py", "os.ftruncate"): "a file in memory, which bounds what a command may print",
     ("runtime/llamacpp_child.py", "Path.unlink"): "the engine's own socket, in the engine's process",
     ("runtime/command_child.py", "Path.unlink"): "the engine's own socket, in the engine's process",
     (
@@ -131,6 +133,17 @@ def test_only_the_writer_writes(repository_root: Path) -> None:
             if not is_allowed(name) and not opener and (name, what) not in ALLOWED_CALLS:
                 found.append(f"{name}:{line}: {what}")
     assert not found, "\n".join(found)
+
+
+def test_only_the_writer_uses_its_system_calls(repository_root: Path) -> None:
+    """Besides the writer, only the simulated disk of the tests knows the writer's system calls."""
+    package = repository_root / "src" / "modelota"
+    importers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "storage.system_calls import" in path.read_text(encoding="utf-8")
+    }
+    assert importers <= {WRITER, "testing/disk.py"}
 
 
 def test_no_exception_is_left_over(repository_root: Path) -> None:

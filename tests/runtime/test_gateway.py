@@ -377,3 +377,47 @@ def test_tokens_are_random_and_only_their_digest_is_needed() -> None:
     assert first != second
     assert token_digest(first) == digest != token_digest(digest)
     assert AskPerson("gateway-token-refused").params == {}
+
+
+async def test_a_stream_that_is_cut_says_so(run_dir: Path) -> None:
+    """An answer in events that outlasts the drain limit ends with an error event, in the shape clients know."""
+    async with (
+        FakeEngine(run_dir / "e.sock", Script(default="one two")) as engine,
+        gateway_at(run_dir / "g.sock") as gateway,
+    ):
+        gateway.upstreams.switch(MODEL, engine)
+        engine.release.clear()
+        body = msgspec.json.encode({"stream": True, "messages": [{"role": "user", "content": "q"}]})
+        async with stream(run_dir / "g.sock", "POST", "/v1/chat/completions", body) as answer:
+            incoming = events(answer.chunks)
+            assert "one" in (await anext(incoming)).data
+            old = gateway.upstreams.switch(MODEL, None)
+            assert old is not None
+            assert not await gateway.upstreams.drained(old, 0.01)
+            assert old.cut(60.0) == 1
+            rest = [event.data async for event in incoming]
+        error = msgspec.json.decode(rest[-1])["error"]
+        assert (error["code"], error["type"]) == ("answers-cut", "try-later")
+        assert error["params"] == {"model": MODEL, "requests": 1, "seconds": 60.0}
+        assert "[DONE]" not in rest
+        await asyncio.wait_for(engine.abort_seen.wait(), 5)
+        assert await gateway.upstreams.drained(old, 5)
+
+
+async def test_an_answer_that_is_cut_before_it_began_is_an_error(run_dir: Path) -> None:
+    """A request that waits for its whole answer gets 503 with code and reason, not a closed connection."""
+    async with (
+        FakeEngine(run_dir / "e.sock", Script(default="one two")) as engine,
+        gateway_at(run_dir / "g.sock") as gateway,
+    ):
+        gateway.upstreams.switch(MODEL, engine)
+        engine.release.clear()
+        asked = asyncio.create_task(request(run_dir / "g.sock", "POST", "/v1/chat/completions", ASK))
+        await asyncio.wait_for(engine.arrived.wait(), 5)
+        old = gateway.upstreams.switch(MODEL, None)
+        assert old is not None
+        old.cut(60.0)
+        old.cut(0.0)  # a second time (the agent is closing) changes nothing
+        answer = await asked
+        assert answer.status == 503
+        assert error_of(answer)["code"] == "answers-cut"

@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelota.errors import AskPerson, TryLater
+from modelota.runtime import http_connection
 from modelota.runtime.http import (
     Handler,
     HttpServer,
+    PeerCredentials,
     Reply,
     Request,
     Response,
@@ -421,3 +423,36 @@ def test_event_streams_survive_any_cut(texts: list[tuple[str, bool]], size: int)
         return [event async for event in events(cut())]
 
     assert asyncio.run(read()) == wanted
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_one_user_cannot_hold_every_connection(run_dir: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """A user has so many; all others together leave as many to root and to the server's own user, who have no limit."""
+    path = run_dir / "s.sock"
+    user = 1000
+
+    def credentials(_writer: object) -> PeerCredentials:
+        return PeerCredentials(pid=1, uid=user, gid=user)
+
+    monkeypatch.setattr(http_connection, "_credentials", credentials)
+    limits = ServerLimits(connections=2 * most + 1, connections_per_user=most)
+    async with serving(path, limits=limits):
+        held = []
+
+        async def answered() -> bool:
+            """Whether one more connection of the user is served; it then stays open."""
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            line = await asyncio.wait_for(reader.readline(), 5)
+            held.append(writer)
+            return b" 200 " in line
+
+        assert [await answered() for _ in range(most + 1)] == [True] * most + [False]
+        served = 0
+        for user in range(1001, 1005):  # noqa: B007  `credentials` reads it
+            served += await answered()
+        assert served == 1  # of 2 * most + 1, `most` are the first user's, and `most` stay free
+        user = os.geteuid()
+        assert [await answered() for _ in range(most)] == [True] * most
+        for writer in held:
+            writer.close()

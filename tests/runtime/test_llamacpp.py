@@ -18,11 +18,13 @@ from tests.runtime.processes import all_gone, engine_in_a_parent
 from tests.runtime.reference_llama import perplexity
 
 from modelota.clock import SystemClock
+from modelota.content.local_seal import seal_stream
 from modelota.errors import RefuseContent, TryLater
 from modelota.runtime.client import EngineClient
 from modelota.runtime.engine import Engine, start_engine
 from modelota.runtime.http import request
-from modelota.runtime.protocol import EngineSpec, runtimes
+from modelota.runtime.protocol import EngineFile, EngineSpec, SlotSecret, runtimes
+from modelota.storage.sealed_file import object_id
 from modelota.telemetry.memory import tree_memory
 
 pytestmark = pytest.mark.engine
@@ -117,6 +119,33 @@ async def test_an_adapter_is_loaded_from_its_verified_file(make_llama: MakeSpec,
     data = bytearray(adapter.read_bytes())
     data[-1] ^= 1
     adapter.write_bytes(data)
+    with pytest.raises(RefuseContent, match="slot-damaged"):
+        await start_engine(spec, clock=CLOCK, timeout_s=60)
+
+
+async def test_a_sealed_model_runs_from_memory(make_llama: MakeSpec, model: Path, run_dir: Path) -> None:
+    """It answers as from the plain file; its weights are memory, and counted; a changed byte is refused (7.1.2-b)."""
+    plain = engine_file(model)
+    place = run_dir / "sealed.gguf"
+    with model.open("rb") as source, place.open("wb") as target:
+        seal_stream(source, target, bytes(32), object_id(plain.digest))
+    async with running(make_llama("plain", model)) as (_, client):
+        expected = await client.chat("Who are you?", max_tokens=8, whole_length=True)
+    sealed = EngineFile(path=str(place), size_bytes=plain.size_bytes, digest=plain.digest)
+    spec = make_llama("a", place, files=(sealed,), secret=SlotSecret(bytes(32)))
+    async with running(spec) as (engine, client):
+        answer = await client.chat("Who are you?", max_tokens=8, whole_length=True)
+        reading = tree_memory(engine.pid)
+        maps = Path(f"/proc/{engine.pid}/maps").read_text()
+    assert answer.text == expected.text
+    assert "/memfd:modelota" in maps
+    assert str(place) not in maps
+    assert reading.shmem_bytes is not None
+    assert reading.pss_bytes is not None
+    assert plain.size_bytes <= reading.shmem_bytes <= reading.pss_bytes < 150 << 20
+    data = bytearray(place.read_bytes())
+    data[len(data) // 2] ^= 1
+    place.write_bytes(data)
     with pytest.raises(RefuseContent, match="slot-damaged"):
         await start_engine(spec, clock=CLOCK, timeout_s=60)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ core = true
 
 [[variants]]
 name = "q8"
-files = [{{ source = "model.bin" }}]
+files = [{files}]
 runtime = {{ name = "command", profile = "fake", entry = "model.bin" }}
 """
 
@@ -65,13 +65,24 @@ class Publisher:
         permissions: str = "[]",
         memory_bytes: int = 0,
         expect: str = "assistant",
+        beside: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Publish `model`, or a script that answers as `version`; its self-test expects `expect` in the answer."""
+        """Publish `model`, or a script that answers as `version`; its self-test expects `expect` in the answer.
+
+        `beside` holds further files of the same variant, by name.
+        """
         source = self.place / f"source-{version}"
         source.mkdir()
-        (source / "model.bin").write_bytes(model or good_model(version))
+        contents = {"model.bin": model or good_model(version), **(beside or {})}
+        for name, content in contents.items():
+            (source / name).write_bytes(content)
         text = DESCRIPTION.format(
-            version=version, kind=kind, permissions=permissions, memory_bytes=memory_bytes, expect=expect
+            version=version,
+            kind=kind,
+            permissions=permissions,
+            memory_bytes=memory_bytes,
+            expect=expect,
+            files=", ".join(f'{{ source = "{name}" }}' for name in contents),
         )
         (source / "release.toml").write_text(text, encoding="utf-8")
         publish(self.workspace, source / "release.toml", clock=self.clock, passphrases=self.passphrases)

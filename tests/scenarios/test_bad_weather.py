@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelota.agent.worker import Worker
+from modelota.agent.jobs import Jobs
 from modelota.agent.worker_link import Job
 from modelota.errors import ModelotaError
 from modelota.repository.control import control
@@ -176,8 +176,8 @@ async def test_an_accepted_update_goes_on_after_the_metadata_expired(publisher: 
     publisher.publish("1.1.1", kind="feature")
     device = publisher.device()
     now = publisher.clock.now()
-    found = await job(Worker(device.root), "check", model=MODEL, allow_stale=False)
-    later = Worker(device.root, ManualClock(now + timedelta(days=4000)))
+    found = await job(Jobs(device.root), "check", model=MODEL, allow_stale=False)
+    later = Jobs(device.root, ManualClock(now + timedelta(days=4000)))
     with pytest.raises(ModelotaError) as caught:
         await job(later, "check", model=MODEL, allow_stale=False)
     assert caught.value.code == "metadata-expired"
@@ -192,7 +192,7 @@ async def test_stale_media_need_a_separate_decision(publisher: Publisher) -> Non
     """Expired metadata is used only when its owner says so, and the offer says since when it is stale."""
     publisher.publish("1.1.1", kind="feature")
     device = publisher.device()
-    later = Worker(device.root, ManualClock(publisher.clock.now() + timedelta(days=400)))
+    later = Jobs(device.root, ManualClock(publisher.clock.now() + timedelta(days=400)))
     with pytest.raises(ModelotaError) as caught:
         await job(later, "check", model=MODEL, allow_stale=False)
     assert caught.value.code == "metadata-expired"
@@ -203,7 +203,7 @@ async def test_stale_media_need_a_separate_decision(publisher: Publisher) -> Non
     assert CheckRequest().allow_stale is False
 
 
-async def job(worker: Worker, kind: str, **arguments: object) -> object:
+async def job(worker: Jobs, kind: str, **arguments: object) -> object:
     """Run one job in this process."""
     return await worker.run(Job(number=1, kind=kind, arguments=arguments), lambda _done, _total: None)
 

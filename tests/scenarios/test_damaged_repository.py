@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelota.agent.worker import Worker
+from modelota.agent.jobs import Jobs
 from modelota.agent.worker_link import Job
 from modelota.clock import SystemClock
 from modelota.errors import CODES, ModelotaError
@@ -50,7 +50,7 @@ class Bench:
         """Install whatever is offered; returns its version. Raises what the device says."""
 
         async def run() -> str:
-            worker = Worker(root)
+            worker = Jobs(root)
             ignore = lambda done, total: None  # noqa: E731, ARG005
             found = await worker.run(
                 Job(number=1, kind="check", arguments={"model": "acme/assistant", "allow_stale": False}), ignore

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelota.agent.worker import Worker
+from modelota.agent.jobs import Jobs
 from modelota.agent.worker_link import Job
 from modelota.spec.offer import Decision
 from modelota.testing.device import DeviceUnderTest
@@ -123,7 +123,7 @@ def test_a_base_that_goes_during_the_update(tuned: Publisher, models: tuple[byte
         install_first(device)
 
     async def update() -> None:
-        worker = Worker(device.root)
+        worker = Jobs(device.root)
         found: Any = await job(worker, "check", model=MODEL, allow_stale=False)
         digest = found.offer_digest
         at = "2026-01-01T00:00:00Z"
@@ -145,7 +145,7 @@ def test_a_base_that_goes_during_the_update(tuned: Publisher, models: tuple[byte
     assert model_file(device, "1.1.2").read_bytes() == models[1]
 
 
-async def job(worker: Worker, kind: str, **arguments: object) -> object:
+async def job(worker: Jobs, kind: str, **arguments: object) -> object:
     """Run one job in this process."""
     return await worker.run(Job(number=1, kind=kind, arguments=arguments), lambda _done, _total: None)
 

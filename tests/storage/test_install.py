@@ -72,6 +72,11 @@ def release() -> Release:
         "sub/other.bin": shared + b"x" * CHUNK,
         "empty": b"",
     }
+    return release_of(files)
+
+
+def release_of(files: dict[str, bytes]) -> Release:
+    """A release of these files, two chunks a pack."""
     table: dict[str, int] = {}
     chunks: list[Chunk] = []
     plain: list[bytes] = []
@@ -117,7 +122,7 @@ def release() -> Release:
     variant = Variant(
         name="q8",
         files=tuple(entries),
-        runtime=RuntimeUse(name="command", entry="model.bin"),
+        runtime=RuntimeUse(name="command", entry=next(iter(files))),
         requires=Requires(),
         self_tests=SelfTests(),
         packages=(Package(mode="full", size_bytes=sum(route.length_bytes for route in routes), routes=tuple(routes)),),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from modelota.telemetry.circumstances import circumstances
 
 
@@ -36,3 +38,25 @@ def test_sensors_are_read_and_implausible_ones_ignored(tmp_path: Path) -> None:
     assert (found.temperature_c, found.power, found.governor) == (61.0, "mains", "powersave")
     (tmp_path / "sys/class/power_supply/AC/online").write_text("0\n")
     assert circumstances(base=tmp_path).power == "battery"
+
+
+@pytest.mark.parametrize(
+    ("supplies", "power"),
+    [
+        ({"BAT0": {"type": "Battery", "status": "Discharging"}, "AC": {"type": "Mains", "online": "0"}}, "battery"),
+        ({"BAT0": {"type": "Battery", "status": "Charging"}}, "mains"),
+        ({"BAT0": {"type": "Battery", "status": "Full"}}, "mains"),
+        ({"BAT0": {"type": "Battery"}, "usb": {"type": "USB_PD", "online": "1"}}, "mains"),
+        ({"mouse": {"type": "Battery", "scope": "Device", "status": "Discharging"}}, None),
+        ({"ups": {"type": "UPS", "status": "Discharging"}}, "battery"),
+        ({}, None),
+    ],
+)
+def test_what_the_device_runs_on(tmp_path: Path, supplies: dict[str, dict[str, str]], power: str | None) -> None:
+    """External power in any form, or a battery that it fills; batteries of other things do not count."""
+    for name, fields in supplies.items():
+        place = tmp_path / "sys/class/power_supply" / name
+        place.mkdir(parents=True)
+        for field, text in fields.items():
+            (place / field).write_text(f"{text}\n")
+    assert circumstances(base=tmp_path).power == power

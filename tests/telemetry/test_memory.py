@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modelota.telemetry.memory import process_tree, tree_memory
+from modelota.telemetry.memory import process_tree, room_beside, tree_memory
 
 MIB = 1 << 20
 HOLD = """
@@ -136,3 +136,57 @@ def write_process(proc: Path, pid: int, *, children: str | None, rollup: str | N
 def test_nonsense_ids_are_unknown(pid: int) -> None:
     """An id that cannot be a process is no process."""
     assert tree_memory(pid).reason
+
+
+def test_the_room_beside_an_engine(tmp_path: Path) -> None:
+    """What is available, less what the engine maps; less where a control group allows less; unknown without procfs."""
+    assert room_beside(7, base=tmp_path) is None
+    proc = tmp_path / "proc"
+    (proc / "7").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert room_beside(7, base=tmp_path) == 4000 * 1024  # what it maps can't be read: nothing is taken off
+    (proc / "7/smaps_rollup").write_text("Rss: 9 kB\nPss: 9 kB\nPss_Anon: 1 kB\nPss_File: 1500 kB\nPss_Shmem: 0 kB\n")
+    assert room_beside(7, base=tmp_path) == 2500 * 1024
+    (proc / "self").mkdir()
+    (proc / "self/cgroup").write_text("0::/device\n")
+    group = tmp_path / "sys/fs/cgroup/device"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{2000 * 1024}\n")
+    (group / "memory.current").write_text(f"{500 * 1024}\n")
+    (group / "memory.stat").write_text("inactive_file 0\n")
+    assert room_beside(7, base=tmp_path) == 1500 * 1024
+    (proc / "meminfo").write_text("MemAvailable: soon\n")
+    assert room_beside(7, base=tmp_path) is None
+
+
+MEMORY_FILE = """
+import mmap, os, subprocess, sys
+size = 32 << 20
+fd = os.memfd_create("held", 0)
+for _ in range(32):
+    os.write(fd, b"x" * (1 << 20))
+if sys.argv[1] == "mapped":
+    view = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+    sum(view[::4096])
+child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(fd,))
+print("ready", flush=True)
+sys.stdin.read()
+child.stdin.close()
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("how", ["mapped", "unmapped"])
+def test_memory_files_count_once_mapped_or_not(how: str) -> None:
+    """A model that was opened into memory is counted as shared memory, though no process may have it mapped."""
+    command = [sys.executable, "-c", MEMORY_FILE, how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        reading = tree_memory(process.pid)
+        process.stdin.close()
+    assert reading.shmem_bytes is not None
+    assert reading.pss_bytes is not None
+    assert abs(reading.shmem_bytes - 32 * MIB) < MIB
+    assert 32 * MIB < reading.pss_bytes < 64 * MIB

@@ -1,7 +1,7 @@
 """Who may do what on the agent's socket, by the peer's credentials (design: processes on the device).
 
-*See* is for whoever can open the socket: root, the agent's own user, members of the configured group. *Decide* is for
-root, the agent's user, and, when the settings say so, members of the group.
+*See* is for whoever can open the socket: root, the agent's own user, members of the configured group. *Decide* and
+*remove* are for root, the agent's user, and, when the settings say so, members of the group.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from typing import Literal
 
 from modelota.agent.config import Access
 from modelota.errors import AskPerson
@@ -28,8 +29,10 @@ def authority_of(peer: PeerCredentials | None) -> str:
     return f"uid:{peer.uid}" if peer is not None else "unknown"
 
 
-def require_decide(peer: PeerCredentials | None, access: Access, action: str) -> None:
-    """Check that the peer may decide.
+def require_right(
+    peer: PeerCredentials | None, access: Access, right: Literal["decide", "remove"], action: str
+) -> None:
+    """Check that the peer may decide, or remove.
 
     Raises:
         AskPerson: `not-authorised`.
@@ -39,7 +42,8 @@ def require_decide(peer: PeerCredentials | None, access: Access, action: str) ->
     if peer.uid in {0, os.getuid()}:
         return
     group = group_id(access)
-    if access.group_may_decide and group is not None and group in _groups(peer):
+    granted = access.group_may_decide if right == "decide" else access.group_may_remove
+    if granted and group is not None and group in _groups(peer):
         return
     raise AskPerson("not-authorised", action=action, uid=peer.uid)
 

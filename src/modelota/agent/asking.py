@@ -22,13 +22,14 @@ from modelota.agent.states import (
     RollbackAsked,
     Withdrawn,
 )
-from modelota.clock import iso
+from modelota.agent.withdrawals import as_error, newly_withdrawn, warning_about, withdrawal_of
+from modelota.clock import from_iso, iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, error_from
 from modelota.runtime.gateway import new_token
 from modelota.runtime.messages import plain
 from modelota.spec import api
 from modelota.spec.names import is_name
-from modelota.spec.offer import Answer, Decision
+from modelota.spec.offer import Answer, Condition, Decision
 from modelota.spec.slot import SlotId
 from modelota.spec.version import Version
 
@@ -74,6 +75,10 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
     core.journal.note(loop.model, "checked", {"offer_digest": digest, "stale_since": stale_since})
     for version, reason in found["withdrawn"].items():
         await loop.post(Withdrawn(version=version, reason=reason))
+    in_use = loop.state.current.version if loop.state.current else None
+    warning = newly_withdrawn(core.journal, loop.model, in_use)
+    if warning is not None:
+        core.hub.publish("notice", loop.model, {"error": msgspec.to_builtins(warning)})
     view = core.journal.offer(digest) if digest else None
     if view is not None:
         target = SlotId(view.offer.to_version, view.offer.to_variant)
@@ -125,14 +130,20 @@ async def decide(core: Core, request: api.DecisionRequest, *, authority: str) ->
     """Take a person's answer to exactly one offer (clause 5.1-d).
 
     Raises:
-        AskPerson: `no-offer`, `offer-changed` (another offer stands now), `offer-not-shown`, `update-in-progress`.
+        AskPerson: `no-offer`, `offer-changed` (another offer stands now), `offer-not-shown`, `update-in-progress`,
+            `return-takes-long` (nobody chose a way back of more than five minutes).
     """
     view = offer(core, request.offer_digest)
     loop = core.loop(view.offer.model)
     _require_standing(loop, view.digest)
     if view.shown_at is None:
         raise AskPerson("offer-not-shown", digest=view.digest)
-    if not await _answer(core, loop, view, request.answer, authority, request.channel):
+    if request.answer == "accept" and view.takes_long and not request.although_long:
+        raise AskPerson("return-takes-long", duration_s=view.estimate_s)
+    if request.not_before is not None:
+        _require_time(request.not_before)
+    wishes = (tuple(dict.fromkeys(request.conditions)), request.not_before)
+    if not await _answer(core, loop, view, request.answer, authority, request.channel, wishes):
         if request.answer != "later":  # somebody else's answer, or a check, came first
             _require_standing(loop, view.digest)
         # "later" changes no state, and is on record all the same
@@ -142,11 +153,24 @@ async def decide(core: Core, request: api.DecisionRequest, *, authority: str) ->
 
 
 async def _answer(
-    core: Core, loop: ModelLoop, view: api.OfferView, answer: Answer, authority: str, channel: api.Channel
+    core: Core,
+    loop: ModelLoop,
+    view: api.OfferView,
+    answer: Answer,
+    authority: str,
+    channel: api.Channel,
+    wishes: tuple[tuple[Condition, ...], str | None] = ((), None),
 ) -> bool:
     """Put an answer on record and act on it; whether it changed anything."""
+    conditions, not_before = wishes
     decision = Decision(
-        offer_digest=view.digest, answer=answer, authority=authority, channel=channel, at=iso(core.clock.now())
+        offer_digest=view.digest,
+        answer=answer,
+        authority=authority,
+        channel=channel,
+        at=iso(core.clock.now()),
+        conditions=conditions,
+        not_before=not_before,
     )
     core.journal.note_decision(decision)
     return await loop.post(
@@ -158,8 +182,22 @@ async def _answer(
             direction=view.offer.direction,
             target=SlotId(view.offer.to_version, view.offer.to_variant),
             manifest_digest=view.offer.manifest_digest,
+            conditions=conditions,
+            not_before=not_before,
         )
     )
+
+
+def _require_time(text: str) -> None:
+    """Check that a time exists: its pattern allows a thirteenth month.
+
+    Raises:
+        AskPerson: `argument-invalid`.
+    """
+    try:
+        from_iso(text)
+    except ValueError as error:
+        raise AskPerson("argument-invalid", argument="not_before", detail="not-a-time") from error
 
 
 def _require_standing(loop: ModelLoop, digest: str) -> None:
@@ -208,7 +246,7 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
 
     Raises:
         AskPerson: `nothing-to-roll-back`, `update-in-progress`, `no-model-installed`, `version-invalid`,
-            `version-not-kept`.
+            `version-not-kept`, `release-revoked` (its flaw was not named).
         ModelotaError: the version has to be fetched, and no offer could be made.
     """
     loop = core.loop(request.model)
@@ -222,6 +260,10 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
         raise AskPerson("nothing-to-roll-back", model=loop.model)
     if Version.parse(wanted) >= Version.parse(state.current.version):
         raise AskPerson("nothing-to-roll-back", model=loop.model)
+    withdrawal = withdrawal_of(core.journal, loop.model, wanted)
+    if withdrawal is not None and withdrawal.revoked and request.despite != withdrawal.reason:
+        raise as_error(loop.model, withdrawal)
+    warning = warning_about(core.journal, loop.model, wanted)
     kept = next((slot for slot in state.slots if slot.version == wanted), None)
     if kept is not None:
         description = core.journal.slot(loop.model, kept)
@@ -235,7 +277,13 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
                 channel=request.channel,
             )
         )
-        return api.RollbackResult(model=loop.model, started=started)
+        return api.RollbackResult(model=loop.model, started=started, warning=warning)
+    sealed = next((slot for slot in state.kept if slot.version == wanted), None)
+    if sealed is not None:
+        arguments = {"model": loop.model, "slot": sealed.name}
+        digest = msgspec.json.decode(await core.background.run("offer-kept", arguments), type=str)
+        await loop.post(Offered(offer_digest=digest, target=sealed))
+        return api.RollbackResult(model=loop.model, started=False, offer=offer(core, digest), warning=warning)
     result = await _check_one(core, loop, api.CheckRequest(model=loop.model, version=wanted), authority)
     if result.offer is None:
         first = (

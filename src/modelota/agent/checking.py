@@ -11,10 +11,13 @@ from typing import Final
 import msgspec
 
 import modelota
+from modelota.agent.config import Config
 from modelota.agent.enrol import Membership
+from modelota.agent.holdings import Holdings
 from modelota.agent.journal import Journal
 from modelota.agent.offers import build_offer, estimate
 from modelota.agent.states import State
+from modelota.agent.withdrawals import keep_withdrawals
 from modelota.clock import Clock, iso
 from modelota.delivery import planner, releases
 from modelota.delivery.stores import ObjectStore, open_store
@@ -22,12 +25,11 @@ from modelota.delivery.trust import TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.runtime.protocol import runtimes
 from modelota.spec.api import DamagedFile, ErrorBody, SlotCheck
-from modelota.spec.document import read
-from modelota.spec.limits import MANIFEST_MAX_BYTES
 from modelota.spec.manifest import Manifest, Variant
 from modelota.spec.offer import Plan
 from modelota.spec.slot import SlotId
 from modelota.storage.assembly import peak_space_bytes
+from modelota.storage.durable import Disk
 from modelota.storage.layout import Layout
 from modelota.storage.sources import Sources
 from modelota.telemetry.profile import DeviceProfile, check_requirements, device_profile
@@ -70,10 +72,14 @@ class Checker:
         journal: of the root.
         membership: what the enrolment said.
         clock: the time.
+        config: the integrator's settings; None: the defaults.
     """
 
-    def __init__(self, layout: Layout, journal: Journal, membership: Membership, clock: Clock) -> None:
+    def __init__(
+        self, layout: Layout, journal: Journal, membership: Membership, clock: Clock, config: Config | None = None
+    ) -> None:
         self._layout = layout
+        self.holdings = Holdings(layout, journal, config or Config(), Disk((layout.root,), journal.ledger))
         self._journal = journal
         self._membership = membership
         self._clock = clock
@@ -157,13 +163,11 @@ class Checker:
         Returns one check per slot; it says what is damaged in that slot, whether or not another slot can mend it.
         """
         checks = []
-        layout = self._layout.model(model)
         digests: set[str] = set()
-        for slot in self._journal.slots(model):
+        for slot in self.holdings.slots(model):
             manifest = self.manifest(slot.manifest_digest)
             variant = manifest.variant(slot.slot.variant)
-            alone = Sources()
-            alone.add(manifest, variant.name, layout.slot(slot.slot.name))
+            alone = self.holdings.sources_of(model, [slot])
             damaged = []
             for file in variant.files:
                 chunks = [manifest.chunks[index] for index in file.chunks]
@@ -180,9 +184,8 @@ class Checker:
                     damaged=tuple(damaged),
                 )
             )
-        everywhere = Sources()
-        for slot in self._journal.slots(model):
-            everywhere.add(self.manifest(slot.manifest_digest), slot.slot.variant, layout.slot(slot.slot.name))
+        kept = self.holdings.kept(model) if self._layout.model(model).kept.is_dir() else None
+        everywhere = self.holdings.sources_of(model, self.holdings.slots(model), kept=kept)
         lost = everywhere.damaged(digests)
         self._journal.note_whole(model, digests - lost)
         self._journal.note_damaged(model, lost)
@@ -211,9 +214,68 @@ class Checker:
             storage_share_exceeded=False,
             stale_since=None,
             direction="repair",
+            peak_bytes=self._peak_space_bytes(manifest, manifest.variant(slot.variant), plan),
         )
         estimate_s, is_guess = estimate(plan, manifest.variant(slot.variant), self._journal.rate)
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+
+    def offer_kept(self, model: str, slot: SlotId) -> str:
+        """Make the offer to go back to a version that is kept without a slot; needs no repository (5.2.3-b).
+
+        Every chunk it counts on is looked at, so that an offer of 0 bytes fetches nothing; what is not whole any more
+        is in the planned bytes.
+
+        Raises:
+            AskPerson: `version-not-kept`, `no-space`.
+            RefuseContent: `manifest-mismatch`.
+        """
+        description = self._journal.slot(model, slot)
+        if description is None:
+            raise AskPerson("version-not-kept", version=slot.version)
+        state = self._journal.state(model)
+        manifest, digest = self.manifest(description.manifest_digest), description.manifest_digest
+        variant = manifest.variant(slot.variant)
+        sources = self.sources(model)
+        held = sources.held & {manifest.chunks[index].digest for file in variant.files for index in file.chunks}
+        lost = sources.damaged(held)
+        bases = {(installed.version, installed.variant) for installed in state.slots}
+        plan = planner.plan_cheapest(manifest, digest, slot.variant, held=sources.held - lost, bases=bases)
+        offer = build_offer(
+            manifest,
+            plan,
+            current=self._journal.slot(model, state.current) if state.current else None,
+            kept=state.slots,
+            failed_before=slot.version in state.failed,
+            storage_share_exceeded=False,
+            stale_since=None,
+            peak_bytes=self._peak_space_bytes(manifest, variant, plan),
+        )
+        estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
+        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+
+    def require_unsuitable(self, model: str) -> None:
+        """Check that this device does not meet what the version in use requires (requirement 7.3.1).
+
+        Raises:
+            AskPerson: `no-model-installed`; `hardware-suits`: it does.
+            RefuseContent: `manifest-mismatch`.
+        """
+        state = self._journal.state(model)
+        slot = self._journal.slot(model, state.current) if state.current else None
+        if slot is None:
+            raise AskPerson("no-model-installed", model=model)
+        requires = self.manifest(slot.manifest_digest).variant(slot.slot.variant).requires
+        unmet = check_requirements(
+            requires,
+            self._profile,
+            agent_version=modelota.__version__,
+            runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
+            runtime=slot.runtime.name,
+            peak_space_bytes=0,
+            root=self._layout.root,
+        )
+        if not unmet:
+            raise AskPerson("hardware-suits", model=model, version=slot.slot.version)
 
     def recheck(self, offer_digest: str) -> dict[str, object]:
         """Look once more before anything is fetched: is the release still admitted, does the device still fit?
@@ -258,12 +320,7 @@ class Checker:
         Raises:
             RefuseContent: `manifest-mismatch` when it is not there.
         """
-        body = self._journal.manifest_body(digest)
-        if body is None:
-            raise RefuseContent("manifest-mismatch", model="", version="", detail=f"no manifest {digest} is pinned")
-        manifest = read(body, Manifest, MANIFEST_MAX_BYTES)
-        manifest.check()
-        return manifest
+        return self.holdings.manifest(digest)
 
     def _offer(self, documents: releases.ModelDocuments, version: str, state: State, stale_since: str | None) -> str:
         loaded = releases.load_manifest(self.client, documents, version)
@@ -287,6 +344,7 @@ class Checker:
             failed_before=version in state.failed,
             storage_share_exceeded=free is not None and variant.size_bytes > STORAGE_SHARE_MAX * free,
             stale_since=stale_since,
+            peak_bytes=self._peak_space_bytes(manifest, variant, plan),
         )
         self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
         self._journal.keep_notes(
@@ -296,13 +354,8 @@ class Checker:
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
 
     def sources(self, model: str) -> Sources:
-        """The chunks that the slots of `model` should hold, without those that were found damaged."""
-        sources = Sources(self._journal.damaged(model))
-        layout = self._layout.model(model)
-        for slot in self._journal.slots(model):
-            if self._journal.manifest_body(slot.manifest_digest) is not None:
-                sources.add(self.manifest(slot.manifest_digest), slot.slot.variant, layout.slot(slot.slot.name))
-        return sources
+        """The chunks that the device should hold of `model`, without those that were found damaged."""
+        return self.holdings.sources(model)
 
     def _choose(self, manifest: Manifest, digest: str, state: State) -> tuple[Variant, Plan]:
         """The first variant in the publisher's order (best first) that this device can run, and the plan for it."""
@@ -329,8 +382,16 @@ class Checker:
             agent_version=modelota.__version__,
             runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
             runtime=variant.runtime.name,
-            peak_space_bytes=max(0, peak_space_bytes(manifest, plan) - credit_bytes),
+            peak_space_bytes=max(0, self._peak_space_bytes(manifest, variant, plan) - credit_bytes),
             root=self._layout.root,
+        )
+
+    def _peak_space_bytes(self, manifest: Manifest, variant: Variant, plan: Plan) -> int:
+        return peak_space_bytes(
+            manifest,
+            plan,
+            kept_bytes=self.holdings.kept_bytes_after(manifest, variant),
+            sealed=self.holdings.at_rest(manifest, variant) == "sealed",
         )
 
     @property
@@ -343,7 +404,9 @@ class Checker:
             withdrawn = documents.control.withdrawal(release.version) is not None
             rows.append((release.version, release.released_at, "withdrawn" if withdrawn else "available"))
         self._journal.keep_releases(model, rows)
+        keep_withdrawals(self._journal, documents.control)
         self._journal.set_fact(f"title {model}", msgspec.json.encode(documents.catalog.title))
+        self._journal.set_fact(f"end-of-service {model}", (documents.catalog.end_of_service or "").encode())
 
 
 def body_of(error: ModelotaError, *, now: str = "", **now_params: object) -> ErrorBody:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from modelota.errors import AskPerson
+from modelota.spec.offer import Condition
 
 _MAX_BYTES = 256 * 1024
 SECONDS_MAX: Final = 10 * 366 * 86_400  # ten years: what is added to a date must stay one
@@ -25,9 +26,73 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WatchWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long after an update the device may go back by itself, in seconds."""
+    """How long after an update the device may go back by itself, in seconds, and what makes it (requirement 6.3-a).
+
+    It goes back after `crashes` crashes; when the share of failed answers is above `max_error_share` and above twice
+    the share of the version before; when it is slower than `min_speed_ratio` of that version, or takes more than
+    `max_memory_ratio` of its memory. Shares and speeds count from `min_requests` answers on.
+    """
 
     window_s: Annotated[int, Meta(ge=0, le=SECONDS_MAX)] = 86_400
+    crashes: Annotated[int, Meta(ge=1, le=100)] = 3
+    max_error_share: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    min_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    min_speed_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    max_memory_ratio: Annotated[float, Meta(ge=1)] = 1.5
+    sample_s: Annotated[int, Meta(ge=1, le=3600)] = 60
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an update waits for before it fetches, activates and switches.
+
+    Attributes:
+        conditions: of comfort, which every update waits for; a decision may add more.
+        window: `HH:MM-HH:MM` local time in which a version may come into use; None: at any time.
+        hook: a command asked before each gate, with the step as its last argument: 0 opens, 75 (EX_TEMPFAIL) closes.
+        hook_timeout_s: it is stopped after this, and the gate stays closed.
+        logind: wait while someone blocks shutdown or sleep (an operating-system update, a presentation).
+        poll_s: how often conditions that nobody announces are read while an update waits.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    window: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    hook: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+    hook_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 10
+    logind: bool = True
+    poll_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many versions older than the previous one are kept, sealed, to go back to without fetching."""
+
+    older_versions: Annotated[int, Meta(ge=0, le=100)] = 1
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How deployed versions lie on the disk: `plain` (an engine maps them) or `sealed` (opened into memory only)."""
+
+    at_rest: Literal["plain", "sealed"] = "plain"
+
+
+class Scrub(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The background reading of installed versions, which only detects damage: seconds between runs (0: never)."""
+
+    every_s: Annotated[int, Meta(ge=0, le=SECONDS_MAX)] = 7 * 86_400
+    bytes_per_s: Annotated[int, Meta(ge=65_536)] = 20_000_000
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the repository is reached.
+
+    Attributes:
+        mirrors: further places of the same repository, asked in order when one before fails.
+        proxy: an HTTP proxy; None: as the environment says.
+        max_bytes_per_s: of a download; 0: as fast as it goes.
+    """
+
+    mirrors: Annotated[tuple[Annotated[str, Meta(max_length=2000)], ...], Meta(max_length=16)] = ()
+    proxy: Annotated[str, Meta(max_length=2000)] | None = None
+    max_bytes_per_s: Annotated[int, Meta(ge=0)] = 0
 
 
 class Fetching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,11 +111,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may use the agent's socket besides root and the agent's own user: members of `group`.
 
-    They may see; `group_may_decide` lets them answer offers, roll back, pause and cancel too.
+    They may see; `group_may_decide` lets them answer offers, roll back, pause and cancel too, and
+    `group_may_remove` uninstall models.
     """
 
     group: str = "modelota"
     group_may_decide: bool = True
+    group_may_remove: bool = True
 
 
 class CommandProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +149,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     access: Access = Access()
     engines: Engines = Engines()
     keys: Keys = Keys()
+    gates: GateSettings = GateSettings()
+    keep: Keep = Keep()
+    storage: StorageSettings = StorageSettings()
+    scrub: Scrub = Scrub()
+    network: NetworkSettings = NetworkSettings()
 
 
 def read_config(path: Path) -> Config:

@@ -9,13 +9,17 @@ from typing import Final, Literal
 import modelota
 from modelota.agent.config import Config, read_config
 from modelota.agent.enrol import Membership, membership_of, open_journal
+from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
 from modelota.agent.model_loop import ModelLoop
+from modelota.agent.steps import Workers
+from modelota.agent.withdrawals import warning_about
 from modelota.agent.worker_link import WorkerLink
 from modelota.clock import Clock, SystemClock
 from modelota.errors import AskPerson
 from modelota.runtime.gateway import Gateway
+from modelota.runtime.meter import AnswerFigures
 from modelota.spec import api
 from modelota.storage.durable import Disk, check_ours, disk_errors
 from modelota.storage.layout import Layout
@@ -55,7 +59,10 @@ class Core:
         self.background = WorkerLink(layout.root, layout.log / "background.log", disk, yielding=True)
         self.foreground = WorkerLink(layout.root, layout.log / "foreground.log", disk)
         self.refreshing = asyncio.Lock()
-        self.gateway = Gateway(self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens())
+        self.gates = Gates(config.gates, journal, clock)
+        self.gateway = Gateway(
+            self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens(), measured=self._answered
+        )
         self.gateway_port: int | None = None
         self._gateway_open = False
         self._going = False
@@ -66,9 +73,8 @@ class Core:
                 config,
                 journal,
                 self.hub,
-                self.background,
-                self.foreground,
-                self.refreshing,
+                Workers(self.background, self.foreground, self.refreshing),
+                self.gates,
                 self.gateway.upstreams,
                 clock,
                 unattended=unattended,
@@ -155,6 +161,9 @@ class Core:
     async def _ensure_engine(self, model: str) -> None:
         await self.loop(model).serving.ensure()
 
+    def _answered(self, model: str, slot: str, figures: AnswerFigures) -> None:
+        self.models[model].watcher.answered(slot, figures)
+
     def loop(self, model: str | None) -> ModelLoop:
         """The loop of `model`; None means the only one.
 
@@ -190,6 +199,7 @@ class Core:
         state, update = loop.state, loop.state.update
         return api.ModelStatus(
             model=loop.model,
+            user_data=str(self.layout.model(loop.model).user_data),
             phase=state.phase,
             active_version=state.current.version if state.current else None,
             active_variant=state.current.variant if state.current else None,
@@ -205,4 +215,7 @@ class Core:
             engine=loop.serving.state,
             engine_error=loop.serving.error,
             error=update.error if update else state.degraded,
+            suspect=state.suspect,
+            end_of_service=self.journal.end_of_service(loop.model),
+            withdrawn=warning_about(self.journal, loop.model, state.current.version if state.current else None),
         )

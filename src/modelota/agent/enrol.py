@@ -18,6 +18,7 @@ from modelota.storage.durable import Disk, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.ledger import NoLedger
 from modelota.storage.lock import RootLock
+from modelota.storage.owner import require_owner
 
 FACT: Final = "enrolment"
 
@@ -111,20 +112,25 @@ def membership_of(journal: Journal, root: Path) -> Membership:
     """The enrolment of an opened root.
 
     Raises:
-        AskPerson: `not-enrolled`.
+        AskPerson: `not-enrolled`, `database-unreadable`.
     """
     data = journal.fact(FACT)
     if data is None:
         raise AskPerson("not-enrolled", path=str(root))
-    return msgspec.json.decode(data, type=Membership)
+    try:
+        return msgspec.json.decode(data, type=Membership)
+    except msgspec.MsgspecError as error:
+        raise AskPerson("database-unreadable", path=str(Layout(root).database), detail=str(error)[:200]) from error
 
 
 def open_journal(layout: Layout, clock: Clock) -> Journal:
     """Open the database of an existing root.
 
     Raises:
-        AskPerson: `not-enrolled` when there is none, `root-not-private`, `database-unreadable`, `database-newer`.
+        AskPerson: `not-enrolled` when there is none, `root-of-other-user`, `root-not-private`, `database-unreadable`,
+            `database-newer`.
     """
+    require_owner(layout.root)
     with disk_errors(layout.root):
         if not layout.database.exists():
             raise AskPerson("not-enrolled", path=str(layout.root))

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from modelota.agent.anchoring import keep_anchors
 from modelota.agent.checking import Checker
 from modelota.agent.config import Config
 from modelota.agent.engines import engine_spec
 from modelota.agent.journal import Journal
+from modelota.agent.slot_access import SlotAccess
 from modelota.clock import Clock
-from modelota.content.digest import digest_file
 from modelota.content.pack import PackOpener
 from modelota.content.wrap import pack_key
 from modelota.delivery import planner
 from modelota.delivery.fetch import fetch
-from modelota.errors import RefuseContent
+from modelota.errors import ModelotaError, RefuseContent
+from modelota.runtime.engine import Engine
 from modelota.runtime.selftest import run_self_tests
 from modelota.spec.enrolment import ClassKey
 from modelota.spec.manifest import Chunk, Manifest
 from modelota.spec.offer import Offer, Plan
-from modelota.spec.slot import SlotDescription, describe
+from modelota.spec.slot import SlotDescription, SlotId, describe
 from modelota.storage.assembly import Assembly
 from modelota.storage.durable import Disk
 from modelota.storage.layout import Layout
+from modelota.storage.sealed_assembly import SealedAssembly
 from modelota.storage.slots import Slots
 from modelota.storage.staging import Staging
 
@@ -80,6 +85,7 @@ class Installer:
         self._plan = planner.without(plan, self._manifest, journal.damaged(self._offer.model))
         self._variant = self._manifest.variant(self._offer.to_variant)
         self._model = layout.model(self._offer.model)
+        self._at_rest = checker.holdings.at_rest(self._manifest, self._variant)
         work = self._model.staging / offer_digest[:16]
         self._partial = work / "slot"
         self._packs = work / "packs"
@@ -93,8 +99,13 @@ class Installer:
 
         return Staging(self._packs, self._plan, self._manifest, opener, self._disk, self._sources)
 
-    def _assembly(self) -> Assembly:
-        return Assembly(self._partial, self._manifest, self._variant, self._disk)
+    def _assembly(self, directory: Path | None = None) -> Assembly:
+        directory = directory or self._partial
+        slot = SlotId(self._manifest.version, self._variant.name)
+        secret = self._checker.holdings.secret_of(self._manifest.model, slot, self._at_rest)
+        if secret is None:
+            return Assembly(directory, self._manifest, self._variant, self._disk)
+        return SealedAssembly(directory, self._manifest, self._variant, self._disk, secret)
 
     async def fetch(self, report: Report) -> dict[str, Any]:
         """Fetch every planned frame that is neither staged nor already written into the partial slot.
@@ -169,9 +180,9 @@ class Installer:
             TryLater: `disk-error`.
         """
         slots = Slots(self._model, self._disk)
-        description = describe(self._manifest, self._offer.manifest_digest, self._variant)
+        description = describe(self._manifest, self._offer.manifest_digest, self._variant, at_rest=self._at_rest)
         slot = description.slot
-        if self._is_sealed(slots, description):
+        if self._assembly(slots.directory(slot)).is_whole():
             # interrupted between sealing and noting it: what lies there was just verified as a whole
             self._journal.register_slot(description)
             return {"missing": 0, "path": str(slots.directory(slot)), "size_bytes": self._variant.size_bytes}
@@ -198,22 +209,17 @@ class Installer:
             self._measure("deploying", self._variant.size_bytes, started)
         finally:
             staging.close()
+        keep_anchors(self._journal, description, self._partial / "files", self._disk)
         self._journal.register_slot(description)
         self._journal.note_whole(description.model, (chunk.digest for chunk in self._chunks()))
+        manifest = self._journal.manifest_body(description.manifest_digest)
+        slots.keep_description(description, manifest, self._partial)
         slots.seal(self._partial, slot)
         return {"missing": 0, "path": str(slots.directory(slot)), "size_bytes": self._variant.size_bytes}
 
     def _chunks(self) -> Iterator[Chunk]:
         for index in {index for file in self._variant.files for index in file.chunks}:
             yield self._manifest.chunks[index]
-
-    def _is_sealed(self, slots: Slots, description: SlotDescription) -> bool:
-        if slots.missing_files(description):
-            return False
-        return all(
-            digest_file(slots.file(description.slot, file.path)) == (file.digest, file.size_bytes)
-            for file in description.files
-        )
 
     def _measure(self, step: str, units: int, started: float) -> None:
         seconds = time.monotonic() - started
@@ -229,10 +235,26 @@ class Installer:
             RefuseContent: `self-test-failed`, `self-test-not-run`, `slot-damaged`.
             TryLater: `self-test-inconclusive`, `engine-crashed`, `engine-start-failed`, `engine-timeout`.
         """
-        candidate = engine_spec(self._layout, self._config, target, purpose="test")
-        beside = engine_spec(self._layout, self._config, current, purpose="compare") if current else None
+        access = SlotAccess(self._layout, self._journal, self._disk)
+        candidate = engine_spec(self._layout, self._config, target, purpose="test", access=access)
+        beside = None
+        if current is not None:
+            beside = engine_spec(self._layout, self._config, current, purpose="compare", access=access)
         started = time.monotonic()
-        record = await run_self_tests(target.self_tests, candidate, beside, clock=self._clock, on_progress=report)
+        by_label = {slot.slot.name: slot for slot in (target, current) if slot is not None}
+
+        def started_one(engine: Engine) -> None:
+            with suppress(ModelotaError):  # a full disk, say: the slot is verified again at its next start
+                access.note(by_label[engine.label], engine.stamps)
+
+        record = await run_self_tests(
+            target.self_tests,
+            candidate,
+            beside,
+            clock=self._clock,
+            on_progress=report,
+            on_started=started_one,
+        )
         self._journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
         self._measure("testing", len(record.results), started)
         problem = record.problem()

@@ -14,8 +14,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from modelota.agent.inhibitors import Inhibitors
+from modelota.agent.records import Records
 from modelota.agent.schema import MIGRATIONS
+from modelota.agent.service_table import ServiceTable
+from modelota.agent.snapshot_table import SnapshotTable
 from modelota.agent.states import MachineEvent, State, journal_facts, journal_name
+from modelota.agent.verified import VerifiedTable
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson
 from modelota.spec.api import LogEntry, OfferView
@@ -47,6 +52,11 @@ class Journal:
         self._clock = clock
         self._db = open_database(path, MIGRATIONS)
         self.ledger = DatabaseLedger(self._db, path, clock)
+        self.snapshots = SnapshotTable(self._db, path, clock)
+        self.records = Records(self._db, path, clock)
+        self.verified = VerifiedTable(self._db, path, clock)
+        self.service = ServiceTable(self._db, path, clock)
+        self.inhibitors = Inhibitors(self._db, path, clock)
 
     def close(self) -> None:
         """Close the database."""
@@ -134,7 +144,10 @@ class Journal:
     def keep_manifest(self, digest: str, model: str, version: str, body: bytes) -> None:
         """Pin the bytes of a manifest, so that what was accepted can be carried out whatever the repository does."""
         with transaction(self._db, self._path) as db:
-            db.execute("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?)", (digest, model, version, body))
+            db.execute(
+                "INSERT OR IGNORE INTO manifests (digest, model, version, body) VALUES (?, ?, ?, ?)",
+                (digest, model, version, body),
+            )
 
     def manifest_body(self, digest: str) -> bytes | None:
         """The bytes pinned under `digest`."""
@@ -190,6 +203,10 @@ class Journal:
         """What people call the model, by language, as its catalog said at the last check."""
         data = self.fact(f"title {model}")
         return self._decode(data, dict[str, str]) if data else {}
+
+    def end_of_service(self, model: str) -> str | None:
+        """When the publisher stops or stopped to serve the model, as its catalog said at the last check."""
+        return (self.fact(f"end-of-service {model}") or b"").decode() or None
 
     def plan(self, offer_digest: str) -> Plan | None:
         """The plan that an offer stands for."""
@@ -258,7 +275,8 @@ class Journal:
         """Note chunks that are damaged or gone."""
         with transaction(self._db, self._path) as db:
             db.executemany(
-                "INSERT OR IGNORE INTO damaged VALUES (?, ?, ?)", [(model, digest, self._now()) for digest in digests]
+                "INSERT OR IGNORE INTO damaged (model, digest, found_at) VALUES (?, ?, ?)",
+                [(model, digest, self._now()) for digest in digests],
             )
 
     def note_whole(self, model: str, digests: Iterable[str]) -> None:
@@ -300,7 +318,8 @@ class Journal:
                 (model, *(version for version, _, _ in rows)),
             )
             db.executemany(
-                "INSERT INTO releases VALUES (?, ?, ?, ?, '{}') ON CONFLICT (model, version) DO UPDATE SET "
+                "INSERT INTO releases (model, version, released_at, state, notes) VALUES (?, ?, ?, ?, '{}') "
+                "ON CONFLICT (model, version) DO UPDATE SET "
                 "released_at = excluded.released_at, state = excluded.state",
                 [(model, *row) for row in rows],
             )
@@ -328,7 +347,11 @@ class Journal:
         known = self.rate(step)
         blended = per_s if known is None else (known + per_s) / 2
         with transaction(self._db, self._path) as db:
-            db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (step, blended, self._now()))
+            db.execute(
+                "INSERT INTO rates (step, per_s, measured_at) VALUES (?, ?, ?) ON CONFLICT (step) DO UPDATE SET "
+                "per_s = excluded.per_s, measured_at = excluded.measured_at",
+                (step, blended, self._now()),
+            )
 
     def keep_self_test(self, model: str, slot: SlotId, record: bytes) -> None:
         """Keep a self-test record (JSON), and the last ones before it: an inconclusive test is repeated for days."""
@@ -351,7 +374,11 @@ class Journal:
     def keep_token(self, application: str, digest: str) -> None:
         """Keep the digest of an application's gateway token; an older one of the same application ends."""
         with transaction(self._db, self._path) as db:
-            db.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (application, digest, self._now()))
+            db.execute(
+                "INSERT INTO tokens (application, digest, made_at) VALUES (?, ?, ?) ON CONFLICT (application) "
+                "DO UPDATE SET digest = excluded.digest, made_at = excluded.made_at",
+                (application, digest, self._now()),
+            )
 
     def tokens(self) -> dict[str, str]:
         """Applications by the digest of their token."""

@@ -15,10 +15,29 @@ returns.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from modelota.agent.aftermath import (
+    CANCELLABLE,
+    COUNTED,
+    Step,
+    activated,
+    added,
+    degrade,
+    end,
+    engine_crashed,
+    is_of_the_device,
+    removal_asked,
+    removed,
+    retested,
+    returned,
+    same,
+    slots_kept,
+    uncounted,
+    watch_broken,
+)
 from modelota.agent.states import (
     Activated,
     Answered,
@@ -29,44 +48,40 @@ from modelota.agent.states import (
     Effect,
     EngineCrashed,
     Failed,
+    Gate,
     GatesClosed,
     MachineEvent,
     Offered,
     OfferGone,
     PauseAsked,
+    RemovalAsked,
+    Removed,
     Restarted,
     Resumed,
+    Retested,
     Returned,
     RollbackAsked,
     State,
     StopWork,
-    Tell,
     Update,
-    Watch,
+    WatchBroken,
     WatchEnded,
     Withdrawn,
     Work,
 )
-from modelota.errors import CODES
-from modelota.spec.api import ErrorBody, Outcome, Phase
-from modelota.spec.slot import SlotId
+from modelota.spec.api import ErrorBody, Phase
 
 ATTEMPTS_MAX: Final = 3
-WATCH_CRASHES_MAX: Final = 3
 
-Step = tuple[State, tuple[Effect, ...]]
-
-# What follows when the step of a phase is done.
-_NEXT: Final[dict[Phase, Phase]] = {
-    "rechecking": "fetching",
-    "fetching": "verifying",
-    "verifying": "deploying",
-    "deploying": "testing",
-    "testing": "waiting",
-    "waiting": "activating",
+# What follows when the step of a phase is done, and in front of which gate it waits.
+_NEXT: Final[dict[Phase, tuple[Phase, Gate]]] = {
+    "rechecking": ("waiting", "fetch"),
+    "fetching": ("verifying", ""),
+    "verifying": ("deploying", ""),
+    "deploying": ("testing", ""),
+    "testing": ("waiting", "activate"),
 }
-_CANCELLABLE: Final = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting")
-_COUNTED: Final = ("testing", "activating")
+_BEHIND: Final[dict[Gate, Phase]] = {"fetch": "fetching", "activate": "activating", "switch": "activating"}
 _PERSON: Final = ("person",)  # what an update waits for that a person paused
 
 
@@ -83,54 +98,70 @@ def step(state: State, event: MachineEvent, now: str) -> Step:
     """
     match event:
         case Offered():
-            return _same(state) if state.update else (msgspec.structs.replace(state, offer=event.offer_digest), ())
+            return same(state) if state.update else (msgspec.structs.replace(state, offer=event.offer_digest), ())
         case OfferGone():
-            return _same(state) if state.update else (msgspec.structs.replace(state, offer=None), ())
+            return same(state) if state.update else (msgspec.structs.replace(state, offer=None), ())
         case Answered():
             return _answered(state, event)
         case RollbackAsked():
             return _rollback_asked(state, event)
-        case Activated():
-            return _activated(state, event)
-        case Returned():
-            return _returned(state, event)
-        case EngineCrashed():
-            return _engine_crashed(state, event)
-        case WatchEnded():
-            return msgspec.structs.replace(state, watch=None), ()
+        case RemovalAsked():
+            return removal_asked(state, event)
         case Restarted():
             return _restarted(state, now)
+        case Activated() | Returned() | EngineCrashed() | WatchBroken() | WatchEnded() | Retested() | Removed():
+            return _about_version_in_use(state, event, now)
         case _:
             return _during_update(state, event, now)
 
 
-def _same(state: State) -> Step:
-    return state, ()
+def _about_version_in_use(
+    state: State,
+    event: Activated | Returned | EngineCrashed | WatchBroken | WatchEnded | Retested | Removed,
+    now: str,
+) -> Step:
+    match event:
+        case Activated():
+            return activated(state, event)
+        case Returned():
+            return returned(state, event)
+        case EngineCrashed():
+            return engine_crashed(state, event, now)
+        case WatchBroken():
+            return watch_broken(state, event.error, now)
+        case WatchEnded():
+            return msgspec.structs.replace(state, watch=None), ()
+        case Retested():
+            return retested(state, event, now)
+        case Removed():
+            return removed(state, event)
 
 
 def _with(state: State, update: Update, *effects: Effect) -> Step:
     return msgspec.structs.replace(state, update=update), effects
 
 
-def _enter(state: State, update: Update, phase: Phase, now: str) -> Step:
+def _enter(state: State, update: Update, phase: Phase, now: str, gate: Gate = "") -> Step:
     """Begin a phase; count the attempt first where attempts are counted."""
     attempts = 0
-    if phase in _COUNTED:
+    if phase in COUNTED:
         attempts = 1 + (update.attempts if phase == update.phase else 0)
     if attempts > ATTEMPTS_MAX:
         error = ErrorBody(code="attempts-exhausted", params={"slot": update.target.name, "phase": phase})
-        return _end(state, "failed", error, now)
-    entered = msgspec.structs.replace(update, phase=phase, paused=False, waits_for=(), error=None, attempts=attempts)
+        return end(state, "failed", error, now)
+    entered = msgspec.structs.replace(
+        update, phase=phase, gate=gate, paused=False, waits_for=(), error=None, attempts=attempts
+    )
     return _with(state, entered, Work(phase=phase))
 
 
 def _answered(state: State, event: Answered) -> Step:
     if state.update is not None or state.offer != event.offer_digest:
-        return _same(state)
+        return same(state)
     if event.answer == "later":
-        return _same(state)
+        return same(state)
     if event.answer in {"skip", "decline"}:
-        skipped = _added(state.skipped, event.target.version) if event.answer == "skip" else state.skipped
+        skipped = added(state.skipped, event.target.version) if event.answer == "skip" else state.skipped
         return msgspec.structs.replace(state, offer=None, skipped=skipped), ()
     update = Update(
         direction=event.direction,
@@ -139,6 +170,8 @@ def _answered(state: State, event: Answered) -> Step:
         offer_digest=event.offer_digest,
         manifest_digest=event.manifest_digest,
         phase="rechecking",
+        conditions=event.conditions,
+        not_before=event.not_before,
     )
     # a person who accepts a version that failed here before has decided to try it again
     failed = tuple(version for version in state.failed if version != event.target.version)
@@ -147,88 +180,100 @@ def _answered(state: State, event: Answered) -> Step:
     return decided, (Work(phase="rechecking"),)
 
 
-def _added(versions: tuple[str, ...], *new: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*versions, *new)))
-
-
 def _rollback_asked(state: State, event: RollbackAsked) -> Step:
     if state.update is not None or event.target not in state.slots or event.target == state.current:
-        return _same(state)
+        return same(state)
     update = Update(
         direction="rollback",
         target=event.target,
         before=state.current,
         offer_digest=None,
         manifest_digest=event.manifest_digest,
-        phase="activating",
-        attempts=1,
+        phase="waiting",
+        gate="activate",
     )
-    return msgspec.structs.replace(state, offer=None, update=update), (Work(phase="activating"),)
+    return msgspec.structs.replace(state, offer=None, update=update), (Work(phase="waiting"),)
 
 
 def _during_update(state: State, event: MachineEvent, now: str) -> Step:
     update = state.update
     if update is None:
-        return _same(state)
+        return same(state)
+    if isinstance(event, (PauseAsked, Resumed, CancelAsked, Withdrawn)):
+        return _steered(state, update, event, now)
     match event:
+        case Done(phase="waiting") if update.phase == "waiting" and update.gate and not update.paused:
+            return _enter(state, update, _BEHIND[update.gate], now)
         case Done(phase=phase) if phase == update.phase and phase in _NEXT and not update.paused:
             return _step_done(state, update, phase, now)
         case Failed(phase=phase) if phase == update.phase and not update.paused:
             return _failed(state, update, event, now)
         case ContentMissing() if update.phase in {"verifying", "deploying"} and not update.paused:
             return _enter(state, update, "fetching", now)
-        case GatesClosed() if update.phase == "waiting":
+        case GatesClosed(gate=gate) if update.phase == "waiting" and gate == update.gate and not update.paused:
             return _with(state, msgspec.structs.replace(update, waits_for=event.waits_for))
-        case PauseAsked() if update.phase in _CANCELLABLE and update.waits_for != _PERSON:
+        case GatesClosed(gate="switch") if update.phase == "activating":
+            waiting = msgspec.structs.replace(
+                update, phase="waiting", gate="switch", waits_for=event.waits_for, attempts=uncounted(update)
+            )
+            return _with(state, waiting, Work(phase="waiting"))
+        case _:
+            return same(state)
+
+
+def _steered(state: State, update: Update, event: PauseAsked | Resumed | CancelAsked | Withdrawn, now: str) -> Step:
+    """What a person, a timer or the publisher wants of an update under way."""
+    match event:
+        case PauseAsked() if update.phase in CANCELLABLE and update.waits_for != _PERSON:
             # also of an update that waits to be tried again: a person's pause outlasts every timer
-            attempts = update.attempts if update.paused else _uncounted(update)
+            attempts = update.attempts if update.paused else uncounted(update)
             paused = msgspec.structs.replace(update, paused=True, waits_for=_PERSON, error=None, attempts=attempts)
             return _with(state, paused, StopWork())
         case Resumed(authority="timer") if update.waits_for == _PERSON:
-            return _same(state)
-        case Resumed() if update.phase in _CANCELLABLE and (update.paused or update.phase == "waiting"):
-            return _enter(state, update, update.phase, now)
-        case CancelAsked() if update.phase in _CANCELLABLE:
-            return _end(state, "cancelled", None, now, StopWork())
-        case Withdrawn(version=update.target.version) if update.phase in _CANCELLABLE:
+            return same(state)
+        case Resumed() if update.paused:
+            return _enter(state, update, update.phase, now, update.gate)
+        case CancelAsked() if update.phase in CANCELLABLE:
+            return end(state, "cancelled", None, now, StopWork())
+        case Withdrawn(version=update.target.version) if update.phase in CANCELLABLE and not _known_withdrawn(update):
             params = {"model": None, "version": event.version, "reason": event.reason}
-            return _end(state, "failed", ErrorBody(code="release-withdrawn", params=params), now, StopWork())
+            return end(state, "failed", ErrorBody(code="release-withdrawn", params=params), now, StopWork())
         case _:
-            return _same(state)
+            return same(state)
+
+
+def _known_withdrawn(update: Update) -> bool:
+    """Whether a withdrawal changes nothing: the user was warned and goes back all the same, or mends what is there."""
+    return update.direction == "repair" or (update.direction == "rollback" and update.offer_digest is None)
 
 
 def _step_done(state: State, update: Update, phase: Phase, now: str) -> Step:
     if phase == "deploying" and update.direction == "repair" and update.target != state.current:
-        return _end(state, "done", None, now)  # a version that is not in use is mended, and that is all
+        return end(state, "done", None, now)  # a version that is not in use is mended, and that is all
     if phase == "deploying" and update.target not in state.slots:
         state = msgspec.structs.replace(state, slots=(*state.slots, update.target))
-    return _enter(state, update, _NEXT[phase], now)
+    following, gate = _NEXT[phase]
+    return _enter(state, update, following, now, gate)
 
 
 def _failed(state: State, update: Update, event: Failed, now: str) -> Step:
+    if update.phase == "removing":  # what was confirmed is carried through; nothing of it can be taken back
+        return _with(
+            state, msgspec.structs.replace(update, paused=True, waits_for=(event.error.code,), error=event.error)
+        )
     if update.phase == "rolling-back":
-        return _degrade(state, event.error, now)
+        return degrade(state, event.error, now)
     if update.phase == "activating":
-        return _end(state, "failed", event.error, now)
+        return end(state, "failed", event.error, now)
     inconclusive = event.error.code == "self-test-inconclusive"
     if event.branch in {"try-later", "ask-person"} and event.error.code not in _ENDS:
         waits_for = ("self-test",) if inconclusive else (event.error.code,)
         # an inconclusive measurement is repeated later; it is not an attempt that went wrong (design decision 8),
         # and neither is a full disk
-        attempts = _uncounted(update) if inconclusive or _is_of_the_device(event.error) else update.attempts
+        attempts = uncounted(update) if inconclusive or is_of_the_device(event.error) else update.attempts
         paused = msgspec.structs.replace(update, paused=True, waits_for=waits_for, error=event.error, attempts=attempts)
         return _with(state, paused)
-    return _end(state, "failed", event.error, now)
-
-
-def _is_of_the_device(error: ErrorBody) -> bool:
-    """Whether the trouble is the device's, such as a full disk, and says nothing about the version."""
-    return CODES.get(error.code) == "ask-person" or error.code in {"disk-error", "device-busy"}
-
-
-def _uncounted(update: Update) -> int:
-    """The attempts, when the one under way is stopped without having gone wrong."""
-    return max(0, update.attempts - 1) if update.phase in _COUNTED else update.attempts
+    return end(state, "failed", event.error, now)
 
 
 # Errors that end an update although their branch would let it wait: only a new offer can go on from there.
@@ -244,121 +289,12 @@ _ENDS: Final = {
 }
 
 
-def _end(
-    state: State, result: Literal["done", "failed", "cancelled"], error: ErrorBody | None, now: str, *first: Effect
-) -> Step:
-    update = state.update
-    assert update is not None
-    judged = result == "failed" and update.phase in {"testing", "activating", "rolling-back"}
-    judged = judged and update.direction != "repair"  # what was used before is not a new version that failed
-    if update.phase != "rolling-back" and error is not None and _is_of_the_device(error):
-        judged = False  # what this device lacked says nothing against the version
-    failed = _added(state.failed, update.target.version) if judged else state.failed
-    keep = _kept(state)
-    outcome = Outcome(
-        operation=update.direction,
-        result=result,
-        from_version=update.before.version if update.before else None,
-        to_version=update.target.version,
-        active_version=state.current.version if state.current else None,
-        error=_with_situation(error, state.current, returned=update.phase == "rolling-back"),
-        finished_at=now,
-    )
-    ended = msgspec.structs.replace(state, update=None, failed=failed, slots=keep, last=outcome)
-    return ended, (*first, Clean(keep=keep), Tell(outcome=outcome))
-
-
-def _with_situation(error: ErrorBody | None, current: SlotId | None, *, returned: bool) -> ErrorBody | None:
-    """The error with the sentence that says how the device is now."""
-    if error is None:
-        return None
-    if current is None:
-        return msgspec.structs.replace(error, now="not-installed", now_params={})
-    now = "returned" if returned else "serving"
-    return msgspec.structs.replace(error, now=now, now_params={"version": current.version})
-
-
-def _kept(state: State) -> tuple[SlotId, ...]:
-    return tuple(slot for slot in state.slots if slot in {state.current, state.previous})
-
-
-def _activated(state: State, event: Activated) -> Step:
-    update = state.update
-    if update is None or update.phase != "activating":
-        return _same(state)
-    previous = update.before if update.before != update.target else state.previous
-    # a version that its user left is not offered again unasked; that says nothing against it
-    skipped = state.skipped
-    if update.direction == "rollback" and update.before is not None:
-        skipped = _added(skipped, update.before.version)
-    outcome = Outcome(
-        operation=update.direction,
-        result="done",
-        from_version=update.before.version if update.before else None,
-        to_version=update.target.version,
-        active_version=update.target.version,
-        error=None,
-        finished_at=event.at,
-    )
-    watch = None
-    if update.direction == "update" and previous is not None:
-        watch = Watch(version=update.target, until=event.watch_until)
-    activated = msgspec.structs.replace(
-        state,
-        current=update.target,
-        previous=previous,
-        update=None,
-        watch=watch,
-        skipped=skipped,
-        degraded=None,
-        last=outcome,
-    )
-    activated = msgspec.structs.replace(activated, slots=_kept(activated))
-    return activated, (Clean(keep=activated.slots), Tell(outcome=outcome))
-
-
-def _engine_crashed(state: State, event: EngineCrashed) -> Step:
-    watch = state.watch
-    if watch is None or state.update is not None or watch.version != state.current:
-        return _same(state)
-    crashes = watch.crashes + 1
-    if crashes < WATCH_CRASHES_MAX or state.previous is None:
-        return msgspec.structs.replace(state, watch=msgspec.structs.replace(watch, crashes=crashes)), ()
-    update = Update(
-        direction="update",
-        target=watch.version,
-        before=state.previous,
-        offer_digest=None,
-        manifest_digest="",
-        phase="rolling-back",
-        error=event.error,
-    )
-    return msgspec.structs.replace(state, watch=None, update=update), (Work(phase="rolling-back"),)
-
-
-def _returned(state: State, event: Returned) -> Step:
-    update = state.update
-    if update is None or update.phase != "rolling-back" or update.before is None:
-        return _same(state)
-    # the version that failed is not kept: it is not what anyone would want to go back to
-    back = msgspec.structs.replace(state, current=update.before, previous=None, watch=None)
-    return _end(back, "failed", update.error, event.at)
-
-
-def _degrade(state: State, error: ErrorBody, now: str) -> Step:
-    told = msgspec.structs.replace(error, now="degraded", now_params={})
-    ended, effects = _end(state, "failed", told, now)
-    last = msgspec.structs.replace(ended.last, error=told) if ended.last else None
-    degraded = msgspec.structs.replace(ended, degraded=told, last=last)
-    return degraded, tuple(Tell(outcome=last) if isinstance(effect, Tell) and last else effect for effect in effects)
-
-
 def _restarted(state: State, now: str) -> Step:
     update = state.update
     if update is None:
-        return state, (Clean(keep=_kept(state)),)
+        return state, (Clean(keep=slots_kept(state), seal=state.kept),)
     if update.paused and update.waits_for == _PERSON:
-        return _same(state)
-    if update.paused or update.phase in _COUNTED:
-        return _enter(state, update, update.phase, now)
+        return same(state)
+    if update.paused or update.phase in COUNTED:
+        return _enter(state, update, update.phase, now, update.gate)
     return _with(state, update, Work(phase=update.phase))

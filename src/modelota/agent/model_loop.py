@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import traceback
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from modelota.agent.config import Config
+from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
 from modelota.agent.machine import step
+from modelota.agent.retesting import Retester
 from modelota.agent.serving import Serving
+from modelota.agent.slot_access import SlotAccess
 from modelota.agent.states import (
     Activated,
     Clean,
-    ContentMissing,
-    Done,
     Effect,
     EngineCrashed,
     Failed,
     MachineEvent,
     Restarted,
     Resumed,
-    Returned,
     State,
     StopWork,
     Tell,
-    Update,
     WatchEnded,
     Work,
 )
-from modelota.agent.worker_link import WorkerLink
+from modelota.agent.steps import Steps, Workers
+from modelota.agent.watching import Watcher
 from modelota.clock import Clock, from_iso, iso
 from modelota.errors import ModelotaError, OurBug
 from modelota.runtime.messages import plain
@@ -45,7 +43,7 @@ from modelota.storage.durable import Disk
 from modelota.storage.layout import Layout
 from modelota.storage.slots import Slots
 
-_WORKER_PHASES: Final = ("rechecking", "fetching", "verifying", "deploying", "testing")
+RETRY_MAX_S: Final = 3600.0
 
 
 class ModelLoop:
@@ -57,9 +55,8 @@ class ModelLoop:
         config: the integrator's settings.
         journal: where events are committed.
         hub: where they are told.
-        background: carries out the heavy steps.
-        foreground: carries out the self-tests.
-        refreshing: held while metadata is refreshed.
+        workers: carry out what is heavy.
+        gates: what updates wait for.
         upstreams: the gateway's table.
         clock: the time.
         unattended: a supervisor is there: what a passing error stopped is tried again later by itself.
@@ -72,9 +69,8 @@ class ModelLoop:
         config: Config,
         journal: Journal,
         hub: Hub,
-        background: WorkerLink,
-        foreground: WorkerLink,
-        refreshing: asyncio.Lock,
+        workers: Workers,
+        gates: Gates,
         upstreams: Upstreams,
         clock: Clock,
         *,
@@ -86,18 +82,20 @@ class ModelLoop:
         self._config = config
         self._journal = journal
         self._hub = hub
-        self._background = background
-        self._foreground = foreground
-        self._refreshing = refreshing
+        self._workers = workers
         self._clock = clock
         self._unattended = unattended
         self._disk = Disk((layout.root, layout.runtime_directory), journal.ledger)
         self._slots = Slots(self._layout, self._disk)
         self._lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.Task[None]] = {}
+        self._followers: list[asyncio.Task[None]] = []
         self._deciding: set[asyncio.Task[bool]] = set()
         self._closing = False
+        self._stopped: tuple[object, ...] | None = None  # what stopped the update last, and how often in a row
+        self._repeated = 0
         self.state = State()
         self.progress: Progress | None = None
         self.serving = Serving(
@@ -109,6 +107,43 @@ class ModelLoop:
             current=self.current_slot,
             changed=self._engine_changed,
             crashed=self._engine_crashed,
+            noticed=self._notice,
+            access=SlotAccess(layout, journal, self._disk),
+        )
+        self.watcher = Watcher(
+            model,
+            config.watch,
+            journal.service,
+            self.serving,
+            clock,
+            self_tests=journal.self_tests,
+            state=lambda: self.state,
+            post=self.post,
+        )
+        self.retester = Retester(
+            model,
+            layout,
+            journal,
+            workers.foreground,
+            clock,
+            config.fetch.retry_after_s,
+            current=self.current_slot,
+            busy=lambda: self.state.update is not None,
+            post=self.post,
+        )
+        self._steps = Steps(
+            model,
+            self._layout,
+            config,
+            journal,
+            self._slots,
+            self.serving,
+            workers,
+            gates,
+            clock,
+            progressed=self._progressed,
+            posted=self.post,
+            noticed=self._step_noticed,
         )
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -119,7 +154,6 @@ class ModelLoop:
 
     async def go_on(self) -> None:
         """Go on with what was under way when the agent ended."""
-        self._disk.make_directory(self._layout.directory)
         try:
             await self.post(Restarted())
         except ModelotaError as error:  # a full disk must not keep the version in use from being served
@@ -127,11 +161,15 @@ class ModelLoop:
             self._after("retry", self._config.fetch.retry_after_s, Restarted())
         if self.state.watch is not None:
             self._watch()
+        if self._unattended:
+            self._followers = [asyncio.create_task(work) for work in (self.watcher.run(), self.retester.run())]
 
     async def aclose(self) -> None:
         """Stop work and engine. What is under way goes on at the next start."""
         self._closing = True
-        for task in (*self._timers.values(), self._work):
+        if self._keeping is not None and not self._unattended:
+            await asyncio.gather(self._keeping, return_exceptions=True)  # a host that only looks in might never end it
+        for task in (*self._timers.values(), self._work, self._keeping, *self._followers):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -165,12 +203,17 @@ class ModelLoop:
             if state != self.state:
                 self._journal.commit(self.model, event, self.state, state)
             before, self.state = self.state, state
+            if isinstance(event, Activated) and state.current is not None and state.current != before.current:
+                self.watcher.begin(state.current.name)
+                self.retester.begin(tested=before.update is not None and before.update.offer_digest is not None)
+            decided = state.update
             if state.phase != before.phase or state.update != before.update:
                 self.progress = None
                 self._tell_phase()
             for effect in effects:
                 await self._carry_out(effect)
-            self._retry_later()
+            if decided != before.update:
+                self._retry_later()
             return True
 
     def _tell_phase(self) -> None:
@@ -188,11 +231,17 @@ class ModelLoop:
         )
 
     def _retry_later(self) -> None:
-        """Under a supervisor, try again what a passing error stopped."""
+        """Under a supervisor, try again what a passing error stopped: ever more seldom while nothing gets better."""
         update = self.state.update
         if not self._unattended or update is None or not update.paused or update.waits_for == ("person",):
             return
-        self._after("retry", self._config.fetch.retry_after_s, Resumed(authority="timer"))
+        spent_bytes = self._journal.spent_bytes(update.offer_digest) if update.offer_digest else 0
+        stopped = (update.phase, update.waits_for, spent_bytes)
+        self._repeated = self._repeated + 1 if stopped == self._stopped else 0
+        self._stopped = stopped
+        first_s = self._config.fetch.retry_after_s
+        wait_s = max(first_s, min(RETRY_MAX_S, first_s * 2 ** min(self._repeated, 32)))
+        self._after("retry", wait_s, Resumed(authority="timer"))
 
     def _watch(self) -> None:
         watch = self.state.watch
@@ -223,8 +272,8 @@ class ModelLoop:
                 if self._work is not None and self._work is not asyncio.current_task():
                     self._work.cancel()
                     await asyncio.gather(self._work, return_exceptions=True)
-            case Clean(keep=keep):
-                await self._clean(keep)
+            case Clean(keep=keep, seal=seal):
+                await self._clean(keep, seal)
             case Tell(outcome=outcome):
                 self._hub.publish("outcome", self.model, msgspec.to_builtins(outcome))
 
@@ -232,8 +281,10 @@ class ModelLoop:
         """Carry out the step of a phase and report how it went."""
         update = self.state.update
         assert update is not None
+        if phase == "activating":  # the version in use is about to become what the new one is compared with
+            self.watcher.sample()
         try:
-            event = await self._step(phase, update)
+            event = await self._steps.take(phase, update)
         except ModelotaError as error:
             event = Failed(phase=phase, error=_body(error), branch=error.branch)
         except Exception as error:  # noqa: BLE001  whatever a step does not foresee must end the update, not the agent
@@ -256,6 +307,10 @@ class ModelLoop:
     def _notice(self, error: ModelotaError) -> None:
         self._hub.publish("notice", self.model, {"error": msgspec.to_builtins(_body(error))})
 
+    def _step_noticed(self, event: str, error: ModelotaError) -> None:
+        self._note(event, _body(error))
+        self._notice(error)
+
     def _note(self, event: str, error: ErrorBody) -> None:
         """Note an error in the journal, if it can be written."""
         try:
@@ -263,75 +318,14 @@ class ModelLoop:
         except ModelotaError as unwritten:
             self._notice(unwritten)
 
-    async def _step(self, phase: Phase, update: Update) -> MachineEvent:
-        if phase in _WORKER_PHASES:
-            return await self._in_worker(phase, update)
-        if phase == "activating":
-            return await self._activate(update)
-        if phase == "rolling-back":
-            return await self._go_back(update)
-        return Done(phase=phase)  # waiting: no gate is closed
+    def _progressed(self, progress: Progress) -> None:
+        before = self.progress
+        if before is not None and before.step == progress.step and before.done > progress.done:
+            progress = msgspec.structs.replace(progress, done=before.done)
+        self.progress = progress
+        self._hub.publish("progress", self.model, msgspec.to_builtins(progress))
 
-    async def _in_worker(self, phase: Phase, update: Update) -> MachineEvent:
-        arguments: dict[str, Any] = {
-            "model": self.model,
-            "offer_digest": update.offer_digest,
-            "target": update.target.name,
-            "current": update.before.name if update.before else None,
-        }
-        started = self._clock.monotonic()
-        first: int | None = None
-
-        def progressed(done: int, total: int | None) -> None:
-            nonlocal first
-            first = done if first is None else first
-            seconds = self._clock.monotonic() - started
-            rate = (done - first) / seconds if seconds > 0.5 and done > first else None
-            left = (total - done) / rate if rate and total is not None else None
-            reached = max(done, self.progress.done if self.progress and self.progress.step == phase else 0)
-            self.progress = Progress(step=phase, done=reached, total=total, rate_per_s=rate, left_s=left)
-            self._hub.publish("progress", self.model, msgspec.to_builtins(self.progress))
-
-        worker = self._foreground if phase == "testing" else self._background
-        async with self._refreshing if phase == "rechecking" else contextlib.nullcontext():
-            result = await worker.run(phase, arguments, progressed)
-        facts = msgspec.json.decode(result, type=dict[str, Any])
-        if facts.get("missing"):
-            return ContentMissing(frames=int(facts["missing"]))
-        return Done(phase=phase, facts=facts)
-
-    async def _activate(self, update: Update) -> MachineEvent:
-        """Start the target's engine, then move the commit point, then send requests there."""
-        until = self._clock.now() + timedelta(seconds=self._config.watch.window_s)
-        engine = await self.serving.start(self._description(update.target))
-        try:
-            self._slots.switch(update.target)
-            self._journal.activated(self.model, update.target)
-        except BaseException:
-            await self.serving.abandon(engine)
-            raise
-        self.serving.adopt(engine)
-        return Activated(at=iso(self._clock.now()), watch_until=iso(until))
-
-    async def _go_back(self, update: Update) -> MachineEvent:
-        """Make the version before current again; the commit point first, because the engine in use is not good."""
-        assert update.before is not None
-        engine = await self.serving.start(self._description(update.before))
-        try:
-            self._slots.switch(update.before)
-        except BaseException:
-            await self.serving.abandon(engine)
-            raise
-        self.serving.adopt(engine)
-        return Returned(at=iso(self._clock.now()))
-
-    def _description(self, slot: SlotId) -> SlotDescription:
-        found = self._journal.slot(self.model, slot)
-        if found is None:
-            raise OurBug("invariant-broken", detail=f"slot {slot.name} is not registered")
-        return found
-
-    async def _clean(self, keep: tuple[SlotId, ...]) -> None:
+    async def _clean(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:
         """Point `current` where the state says, empty staging, remove slots that are not kept (requirement 7.2-b)."""
         try:
             if self._slots.current() != self.state.current:
@@ -339,15 +333,39 @@ class ModelLoop:
                     self._slots.clear_current()
                 else:
                     self._slots.switch(self.state.current)
+            if self._keeping is not None:
+                self._keeping.cancel()
+                await asyncio.gather(self._keeping, return_exceptions=True)
+                self._keeping = None
             names = {slot.name for slot in keep}
-            if self._layout.staging.exists() or set(self._slots.found()) != names:
-                await asyncio.to_thread(_remove_leftovers, self._root_layout, self.model, names, self._clock)
-            self._journal.forget_slots(self.model, keep)
+            leaving = set(self._slots.found()) - names
+            if (leaving and seal) or (not seal and self._layout.kept.exists()):
+                # sealing takes as long as reading a model: nothing that happens meanwhile is to wait for it
+                self._keeping = asyncio.create_task(self._keep(keep, seal))
+            else:
+                if self._layout.staging.exists() or leaving:
+                    await asyncio.to_thread(_remove_leftovers, self._root_layout, self.model, names, self._clock)
+                self._journal.forget_slots(self.model, (*keep, *seal))
+            for description in self._journal.slots(self.model):  # slots of an agent that did not do so
+                self._slots.keep_description(description, self._journal.manifest_body(description.manifest_digest))
         except ModelotaError as error:
             # what could not be removed now is tried again at the next start; the version in use does not depend on it
             self._note("clean-failed", _body(error))
         if self.state.watch is not None:
             self._watch()
+
+    async def _keep(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:
+        """Have the worker seal what `seal` needs, then remove the slots; cut short, the next start repeats it."""
+        arguments = {
+            "model": self.model,
+            "keep": [slot.name for slot in keep],
+            "seal": [slot.name for slot in seal],
+        }
+        try:
+            await self._workers.background.run("keep", arguments)
+            self._journal.forget_slots(self.model, (*keep, *seal))
+        except ModelotaError as error:
+            self._note("clean-failed", _body(error))
 
     # -- engine -------------------------------------------------------------------------------------------------------
 
@@ -362,7 +380,7 @@ class ModelLoop:
     async def _engine_crashed(self, error: ErrorBody) -> None:
         self._note("engine-crashed", error)
         try:
-            await self.post(EngineCrashed(error=error))
+            await self.post(EngineCrashed(error=error, limit=self._config.watch.crashes))
         except ModelotaError as unwritten:  # not counted; the engine is started again all the same
             self._notice(unwritten)
 

@@ -34,6 +34,7 @@ def build_offer(
     storage_share_exceeded: bool,
     stale_since: str | None,
     direction: Direction | None = None,
+    peak_bytes: int | None = None,
 ) -> Offer:
     """The offer to move from `current` to what `plan` builds.
 
@@ -46,6 +47,7 @@ def build_offer(
         storage_share_exceeded: afterwards the model takes more than a tenth of the available storage (8.1.1-c).
         stale_since: when the metadata that admits the release expired; None when it is fresh.
         direction: None tells it from the versions.
+        peak_bytes: space that everything which follows takes at most; None: what `plan` takes alone.
     """
     variant = manifest.variant(plan.variant)
     full = variant.package("full")
@@ -59,7 +61,7 @@ def build_offer(
     assert direction is not None
     consequences = ["engine-restarts", "user-data-kept"] if current else []
     if direction == "rollback":
-        consequences += ["older-version", "fetched-again"]
+        consequences += ["older-version", "fetched-again"] if plan.frames else ["older-version"]
     if failed_before:
         consequences.append("failed-before")
     if storage_share_exceeded:
@@ -80,7 +82,7 @@ def build_offer(
         ceiling_bytes=ceiling_bytes(plan.fetch_bytes),
         full_bytes=full.size_bytes if full else plan.fetch_bytes,
         installed_bytes=variant.size_bytes,
-        peak_space_bytes=peak_space_bytes(manifest, plan),
+        peak_space_bytes=peak_space_bytes(manifest, plan) if peak_bytes is None else peak_bytes,
         kind=manifest.kind,
         urgency_reason=manifest.urgency.reason if manifest.urgency else None,
         notes=manifest.notes if direction != "repair" else {},  # they tell what a version brought, not what is mended

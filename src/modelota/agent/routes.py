@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from modelota.agent import asking
+from modelota.agent import asking, removal, user_data_asking
 from modelota.agent.core import Core
 from modelota.agent.states import State
 from modelota.errors import AskPerson, ModelotaError
@@ -20,7 +20,7 @@ from modelota.spec import api
 
 T = TypeVar("T")
 
-Right = Literal["see", "decide"]
+Right = Literal["see", "decide", "remove"]
 Call = Callable[[Core, bytes, dict[str, str], str, str], Awaitable[object]]
 
 EVENTS_PATH: Final = "/v1/events"
@@ -113,12 +113,52 @@ async def _self_tests(core: Core, _body_data: bytes, query: dict[str, str], _res
     return [{"slot": slot, "at": at, "record": record} for slot, at, record in core.journal.self_tests(loop.model)]
 
 
+async def _removal_plan(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return await removal.plan(core, _body(body, api.RemovalPlanRequest))
+
+
+async def _remove(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await removal.uninstall(core, _body(body, api.RemovalRequest), authority=authority)
+
+
+async def _removal_proof(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, _authority: str) -> object:
+    return removal.proof(core, rest)
+
+
+async def _back_up(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await user_data_asking.back_up(core, _body(body, api.BackupRequest), authority=authority)
+
+
+async def _take_back(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return await user_data_asking.take_back(core, _body(body, api.BackupRequest), authority=authority)
+
+
 async def _chat(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
     return await asking.chat(core, _body(body, api.ChatRequest))
 
 
 async def _token(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
     return asking.make_token(core, _body(body, api.TokenRequest))
+
+
+async def _inhibit(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
+    return core.gates.inhibit(_body(body, api.InhibitorRequest), authority)
+
+
+async def _inhibitors(core: Core, _body_data: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return api.InhibitorsPage(inhibitors=core.gates.inhibitors())
+
+
+async def _let_go(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, authority: str) -> object:
+    return core.gates.release(rest, authority)
+
+
+async def _tell_conditions(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return await core.gates.tell(_body(body, api.ConditionsRequest))
+
+
+async def _conditions(core: Core, _body_data: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
+    return await core.gates.conditions()
 
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
@@ -131,7 +171,17 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/v1/resume"): Route("decide", _control("resume")),
     ("POST", "/v1/cancel"): Route("decide", _control("cancel")),
     ("POST", "/v1/rollback"): Route("decide", _roll_back),
+    ("POST", "/v1/inhibitors"): Route("decide", _inhibit),
+    ("GET", "/v1/inhibitors"): Route("see", _inhibitors),
+    ("DELETE", "/v1/inhibitors/{id}"): Route("decide", _let_go),
+    ("POST", "/v1/conditions"): Route("decide", _tell_conditions),
+    ("GET", "/v1/conditions"): Route("see", _conditions),
     ("POST", "/v1/verify"): Route("see", _verify, decide_if="repair"),
+    ("POST", "/v1/removal/plan"): Route("see", _removal_plan),
+    ("POST", "/v1/removal"): Route("remove", _remove),
+    ("GET", "/v1/removals/{digest}"): Route("see", _removal_proof),
+    ("POST", "/v1/backup"): Route("decide", _back_up),
+    ("POST", "/v1/restore"): Route("decide", _take_back),
     ("GET", "/v1/versions"): Route("see", _versions),
     ("GET", "/v1/log"): Route("see", _log),
     ("GET", "/v1/self-tests"): Route("see", _self_tests),
@@ -162,7 +212,7 @@ async def answer(
     """Answer a request: HTTP status and JSON. An error is told with how the device is now."""
     try:
         route, rest = find(method, path)
-        if right_needed(route, body) == "decide":
+        if right_needed(route, body) != "see":
             await core.go_on()
         return 200, msgspec.json.encode(await route.call(core, body, query, rest, authority))
     except ModelotaError as error:

@@ -113,4 +113,77 @@ CREATE TABLE damaged (
     PRIMARY KEY (model, digest)
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE anchors (
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    variant TEXT NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    head BLOB NOT NULL,
+    stride_blocks INTEGER NOT NULL,
+    blocks BLOB NOT NULL,
+    PRIMARY KEY (model, version, variant, path)
+) WITHOUT ROWID;
+
+CREATE TABLE verified (
+    model TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    stamp TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (model, slot)
+) WITHOUT ROWID;
+
+CREATE TABLE snapshots (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    user_data_schema INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    made_at TEXT NOT NULL
+);
+
+CREATE TABLE service_figures (
+    model TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    errors INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    generating_s REAL NOT NULL,
+    memory_bytes INTEGER,
+    since TEXT NOT NULL,
+    PRIMARY KEY (model, slot)
+) WITHOUT ROWID;
+
+CREATE TABLE inhibitors (
+    id TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    uid INTEGER,
+    until TEXT
+) WITHOUT ROWID;
+
+CREATE TABLE removals (
+    digest TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    plan BLOB NOT NULL,
+    made_at TEXT NOT NULL,
+    proof BLOB
+) WITHOUT ROWID;
+
+CREATE TABLE reports (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    at TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+
+ALTER TABLE ledger ADD COLUMN digest TEXT;
+""",
 )

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from modelota.agent.config import Config
 from modelota.agent.engines import engine_spec
+from modelota.agent.slot_access import SlotAccess
 from modelota.clock import Clock
 from modelota.errors import AskPerson, ModelotaError, TryLater
 from modelota.runtime.engine import Engine, start_engine
@@ -24,8 +25,10 @@ from modelota.runtime.upstreams import Upstream, Upstreams
 from modelota.spec.api import ErrorBody
 from modelota.spec.slot import SlotDescription
 from modelota.storage.layout import Layout
+from modelota.telemetry.memory import room_beside
 
 DRAIN_LIMIT_S: Final = 60.0
+CUT_GRACE_S: Final = 2.0  # for those who are cut to be told
 HEALTH_TIMEOUT_S: Final = 5.0
 RESTART_FIRST_S: Final = 1.0
 RESTART_MAX_S: Final = 60.0
@@ -45,6 +48,8 @@ class Serving:
         current: gives the description of the slot in use, or None.
         changed: called when `state` changes.
         crashed: called when the engine in use ended by itself.
+        noticed: told what the device's user should know of a switch.
+        access: opens slots to engines, and is told what they verified.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class Serving:
         current: Callable[[], SlotDescription | None],
         changed: Callable[[], None],
         crashed: Callable[[ErrorBody], Awaitable[None]],
+        noticed: Callable[[ModelotaError], None] = lambda _: None,
+        access: SlotAccess | None = None,
     ) -> None:
         self._model = model
         self._layout = layout
@@ -67,10 +74,14 @@ class Serving:
         self._current = current
         self._changed = changed
         self._crashed = crashed
+        self._noticed = noticed
+        self._access = access
         self._engine: Engine | None = None
         self._sockets: dict[str, Engine | None] = {}  # of every engine that runs or, None, is being started
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Lock = asyncio.Lock()
+        self._may_start = asyncio.Event()  # clear while an engine takes over that has no room beside the one before
+        self._may_start.set()
         self._restart_after_s = RESTART_FIRST_S
         self.state: EngineState = "stopped"
         self.error: ErrorBody | None = None
@@ -94,6 +105,7 @@ class Serving:
         """
         async with self._starting:
             while True:
+                await self._may_start.wait()
                 before = self._engine
                 if before is not None and not before.exited and await self._reachable(before):
                     return before
@@ -122,6 +134,49 @@ class Serving:
             await engine.stop()
         return False
 
+    def must_pause(self, need_bytes: int) -> bool:
+        """Whether memory does not hold an engine that needs this much beside the one that runs."""
+        if self._engine is None or self._engine.exited:
+            return False
+        room_bytes = room_beside(self._engine.pid)
+        return room_bytes is not None and room_bytes < need_bytes
+
+    async def take_over(self, slot: SlotDescription, need_bytes: int) -> Engine:
+        """Start the engine that is to replace the one in use; `adopt` or `abandon` has to follow.
+
+        It starts beside the one in use, or, where memory does not hold both, after it: then new requests wait, those
+        under way are finished first, and if it does not start, the one before comes back.
+
+        Raises:
+            ModelotaError: as `start`.
+        """
+        before = self._engine
+        if before is None or not self.must_pause(need_bytes):
+            return await self.start(slot)
+        free_bytes = room_beside(before.pid)
+        version = slot.slot.version
+        self._noticed(TryLater("short-pause", version=version, need_bytes=need_bytes, free_bytes=free_bytes))
+        async with self._starting:
+            self._may_start.clear()
+        try:
+            await self._drain(self._upstreams.switch(self._model, None))
+            await before.stop()
+            return await self.start(slot)
+        except ModelotaError:
+            await self._end_pause()
+            raise
+        except BaseException:
+            self._may_start.set()
+            raise
+
+    async def _end_pause(self) -> None:
+        """Bring the engine of the version in use back, when another did not take over."""
+        self._may_start.set()
+        try:
+            await self.ensure()
+        except ModelotaError:
+            self._spawn(self.keep_running())
+
     async def start(self, slot: SlotDescription) -> Engine:
         """Start an engine of `slot` beside whatever runs; it gets no requests before `adopt`.
 
@@ -149,12 +204,24 @@ class Serving:
         finally:
             del self._sockets[spec.socket_path]
         self._sockets[spec.socket_path] = engine
+        if self._access is not None:
+            try:
+                self._access.note(slot, engine.stamps)
+            except ModelotaError as error:  # a full disk, say: it is verified again at the next start
+                self._noticed(error)
         return engine
 
     async def abandon(self, engine: Engine) -> None:
         """Stop an engine that was started and is not going to be adopted."""
         await engine.stop()
         self._set("running" if self._runs else "stopped")
+        if not self._may_start.is_set():
+            await self._end_pause()
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine in use while it runs."""
+        return self._engine if self._runs else None
 
     @property
     def _runs(self) -> bool:
@@ -165,7 +232,7 @@ class Serving:
         self._sockets = {path: engine for path, engine in self._sockets.items() if engine is None or not engine.exited}
         for number in count(1):
             purpose = "serve" if number == 1 else f"serve-{number}"
-            spec = engine_spec(self._layout, self._config, slot, purpose=purpose)
+            spec = engine_spec(self._layout, self._config, slot, purpose=purpose, access=self._access)
             if spec.socket_path not in self._sockets:
                 return spec
         raise AssertionError("unreachable: there are more numbers than engines")
@@ -173,6 +240,7 @@ class Serving:
     def adopt(self, engine: Engine) -> None:
         """Send new requests to `engine`; the one before finishes what it has, then stops."""
         before, self._engine = self._engine, engine
+        self._may_start.set()
         upstream = self._upstreams.switch(self._model, engine)
         if before is None or before.label != engine.label:
             self._restart_after_s = RESTART_FIRST_S
@@ -182,8 +250,16 @@ class Serving:
             self._spawn(self._retire(before, upstream))
 
     async def _retire(self, engine: Engine, upstream: Upstream | None) -> None:
-        await self._upstreams.drained(upstream, DRAIN_LIMIT_S)
+        await self._drain(upstream)
         await engine.stop()
+
+    async def _drain(self, upstream: Upstream | None) -> None:
+        """Let requests under way finish; after the limit they are told that they are cut."""
+        if upstream is None or await self._upstreams.drained(upstream, DRAIN_LIMIT_S):
+            return
+        cut = upstream.cut(DRAIN_LIMIT_S)
+        self._noticed(TryLater("answers-cut", model=self._model, requests=cut, seconds=DRAIN_LIMIT_S))
+        await self._upstreams.drained(upstream, CUT_GRACE_S)
 
     async def _follow(self, engine: Engine) -> None:
         """When the engine in use ends by itself: tell it, and bring it back."""
@@ -223,7 +299,9 @@ class Serving:
     async def stop(self) -> None:
         """Stop the engine in use."""
         engine, self._engine = self._engine, None
-        self._upstreams.switch(self._model, None)
+        upstream = self._upstreams.switch(self._model, None)
+        if upstream is not None and upstream.active:
+            upstream.cut(0.0)
         if engine is not None:
             await engine.stop()
         if self.state != "stopped":

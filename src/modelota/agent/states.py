@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from modelota.spec.api import ErrorBody, Outcome, Phase
-from modelota.spec.offer import Answer, Direction
+from modelota.spec.api import ErrorBody, Operation, Outcome, Phase
+from modelota.spec.offer import Answer, Condition, Direction
 from modelota.spec.slot import SlotId
+
+Gate = Literal["", "fetch", "activate", "switch"]  # what the phase `waiting` is in front of
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided and how far it is."""
 
-    direction: Direction
+    direction: Operation
     target: SlotId
     before: SlotId | None
-    offer_digest: str | None  # None: an asked-for rollback to a kept slot
+    offer_digest: str | None  # None: an asked-for rollback to a kept slot; of an uninstallation: its plan's digest
     manifest_digest: str
     phase: Phase
     paused: bool = False
     waits_for: tuple[str, ...] = ()
     attempts: int = 0
     error: ErrorBody | None = None  # why it paused, or why it is going back
+    gate: Gate = ""
+    conditions: tuple[Condition, ...] = ()
+    not_before: str | None = None
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +52,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[str, ...] = ()  # versions that the user does not want to hear of
     degraded: ErrorBody | None = None
     last: Outcome | None = None
+    kept: tuple[SlotId, ...] = ()  # versions without a slot whose chunks are kept sealed, newest departure first
+    suspect: ErrorBody | None = None  # the version in use failed its self-tests when they were run again
+    uninstalled: bool = False  # its user removed the model: nothing is offered unasked
 
     @property
     def phase(self) -> Phase:
@@ -83,6 +91,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     direction: Direction
     target: SlotId
     manifest_digest: str
+    conditions: tuple[Condition, ...] = ()
+    not_before: str | None = None
 
 
 class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -117,16 +127,18 @@ class ContentMissing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class GatesClosed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Activation has to wait for these holders or conditions."""
+    """The update has to wait for these holders or conditions before `gate`."""
 
     waits_for: tuple[str, ...]
+    gate: Gate
 
 
 class Activated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The switch of `current` is durable."""
+    """The switch of `current` is durable. `keep_older` versions that leave their slots are kept sealed."""
 
     at: str
     watch_until: str
+    keep_older: int = 0
 
 
 class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -161,9 +173,38 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class EngineCrashed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The engine of the version in use ended by itself."""
+    """The engine of the version in use ended by itself; at the `limit`-th time in its watch, the device goes back."""
 
     error: ErrorBody
+    limit: int
+
+
+class WatchBroken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The watched version fails more answers, is slower, or takes more memory than the one before (clause 6.3-a)."""
+
+    error: ErrorBody
+
+
+class Retested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The self-tests of the version in use were run again; `error` is why they failed, None that they passed."""
+
+    error: ErrorBody | None
+
+
+class RemovalAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person confirmed the plan to uninstall the model (clause 7.3)."""
+
+    plan_digest: str
+    authority: str
+    channel: str
+    reason: str  # `user`, `end-of-service`, `unsuitable-hardware`
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Everything that the plan lists is gone, or in its proof with the reason why not."""
+
+    at: str
+    facts: dict[str, Any] = {}
 
 
 class WatchEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -190,6 +231,10 @@ MachineEvent = (
     | CancelAsked
     | Withdrawn
     | EngineCrashed
+    | WatchBroken
+    | Retested
+    | RemovalAsked
+    | Removed
     | WatchEnded
     | Restarted
 )
@@ -206,9 +251,13 @@ class StopWork(msgspec.Struct, frozen=True):
 
 
 class Clean(msgspec.Struct, frozen=True, kw_only=True):
-    """Point `current` where the state says, empty staging, remove every slot that is not listed."""
+    """Point `current` where the state says, empty staging, remove every slot that is not listed.
+
+    What versions in `seal` need and no slot holds any more is kept sealed before the slots go.
+    """
 
     keep: tuple[SlotId, ...]
+    seal: tuple[SlotId, ...] = ()
 
 
 class Tell(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +291,10 @@ _NAMES: Final[dict[type[MachineEvent], str]] = {
     CancelAsked: "cancelled",
     Withdrawn: "withdrawn",
     EngineCrashed: "engine-crashed",
+    WatchBroken: "watch-broken",
+    Retested: "retested",
+    RemovalAsked: "removal-asked",
+    Removed: "removed",
     WatchEnded: "watch-ended",
     Restarted: "restarted",
 }

@@ -18,8 +18,9 @@ from typing import Final
 import msgspec
 
 from modelota.agent import asking, routes
-from modelota.agent.access import authority_of, group_id, require_decide
+from modelota.agent.access import authority_of, group_id, require_right
 from modelota.agent.core import Core
+from modelota.agent.safe_mode import SafeCore, serve_safely
 from modelota.clock import Clock, from_iso
 from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.http_server import serve_unix
@@ -29,12 +30,14 @@ from modelota.runtime.messages import (
     Reply,
     Request,
     Response,
+    ServerLimits,
     ServerSentEvent,
     StreamingResponse,
     status_of,
 )
 from modelota.spec import api
 
+CONNECTIONS_PER_USER: Final = 16  # nobody who may only look keeps those who decide from the socket
 CHECK_JITTER: Final = 0.2
 CHECK_FIRST_S: Final = 60.0  # after a start, for a check that is due: the network may have to come up first
 
@@ -54,8 +57,9 @@ class Supervisor:
                     headers={"content-type": EVENT_STREAM, "cache-control": "no-store"}, chunks=self._stream(request)
                 )
             route, _ = routes.find(request.method, request.path)
-            if routes.right_needed(route, request.body) == "decide":
-                require_decide(request.peer, core.config.access, f"{request.method} {request.path}")
+            right = routes.right_needed(route, request.body)
+            if right != "see":
+                require_right(request.peer, core.config.access, right, f"{request.method} {request.path}")
         except ModelotaError as error:
             body = msgspec.json.encode(routes.error_body(core, error))
             return Response(status=status_of(error), headers={"content-type": JSON}, body=body)
@@ -89,8 +93,11 @@ class Supervisor:
             wait_s = every_s * (1 + CHECK_JITTER * (2 * random.random() - 1))  # noqa: S311  spreads load, keeps no secret
             await clock.sleep(max(wait_s - since_s, min(wait_s, CHECK_FIRST_S)))
             since_s = 0.0
-            with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
-                await asking.check(self._core, api.CheckRequest(), authority="timer")
+            for model, loop in self._core.models.items():
+                if loop.state.uninstalled:  # its user removed it: nobody asks for it until they do
+                    continue
+                with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
+                    await asking.check(self._core, api.CheckRequest(model=model), authority="timer")
 
     async def offer_again(self) -> None:
         """When an update ended because it would have fetched more than was agreed to, make the new offer at once."""
@@ -106,8 +113,8 @@ async def _encoded(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
         yield ServerSentEvent(id=str(event.id), event=event.kind, data=msgspec.json.encode(event).decode()).encode()
 
 
-async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) -> None:
-    """Own `root` and serve it until SIGTERM or SIGINT.
+async def supervise(root: Path, *, ready: Callable[[Core | SafeCore], None] | None = None) -> None:
+    """Own `root` and serve it until SIGTERM or SIGINT; without changing anything when its database can't be read.
 
     Args:
         root: the device root.
@@ -121,11 +128,21 @@ async def supervise(root: Path, *, ready: Callable[[Core], None] | None = None) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    core = await Core.open(root, unattended=True)
+    try:
+        core = await Core.open(root, unattended=True)
+    except ModelotaError as error:
+        await serve_safely(SafeCore.open(root, error), stop, ready)
+        return
     try:
         group = share_with_group(core)
         supervisor = Supervisor(core)
-        server = await serve_unix(core.layout.agent_socket, supervisor.handle, mode=0o660, group=group)
+        server = await serve_unix(
+            core.layout.agent_socket,
+            supervisor.handle,
+            mode=0o660,
+            group=group,
+            limits=ServerLimits(connections_per_user=CONNECTIONS_PER_USER),
+        )
         try:
             await core.open_gateway(group=group)
             await core.go_on()

@@ -15,95 +15,21 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from modelota.agent.checking import Checker, body_of
-from modelota.agent.config import read_config
-from modelota.agent.enrol import class_keys, membership_of, open_journal
-from modelota.agent.installing import Installer, Report
+from modelota.agent.checking import body_of
+from modelota.agent.jobs import Jobs
 from modelota.agent.worker_link import Answer, Job
-from modelota.clock import Clock, SystemClock
 from modelota.errors import ModelotaError, OurBug
 from modelota.runtime.child import die_with_parent
-from modelota.spec.slot import SlotId
-from modelota.storage.durable import Disk
-from modelota.storage.layout import Layout
 
 PROGRESS_EVERY_S: Final = 0.1
 NICENESS: Final = 10
 
 
-class Worker:
-    """The jobs of one device root."""
-
-    def __init__(self, root: Path, clock: Clock | None = None) -> None:
-        self._layout = Layout(root)
-        self._clock = clock or SystemClock()
-        self._config = read_config(self._layout.config)
-        self._journal = open_journal(self._layout, self._clock)
-        self._membership = membership_of(self._journal, root)
-        self._disk = Disk((root, self._layout.runtime_directory), self._journal.ledger)
-
-    def _checker(self) -> Checker:
-        return Checker(self._layout, self._journal, self._membership, self._clock)
-
-    def _installer(self, offer_digest: str) -> Installer:
-        return Installer(
-            self._layout,
-            self._journal,
-            self._checker(),
-            class_keys(self._membership, self._layout, self._disk),
-            self._config,
-            self._disk,
-            self._clock,
-            device_class=self._membership.device_class,
-            offer_digest=offer_digest,
-        )
-
-    async def run(self, job: Job, report: Report) -> object:
-        """Carry out one job.
-
-        Raises:
-            ModelotaError: as the job's function documents.
-        """
-        arguments = job.arguments
-        match job.kind:
-            case "check":
-                return await asyncio.to_thread(
-                    self._checker().check,
-                    arguments["model"],
-                    allow_stale=arguments["allow_stale"],
-                    version=arguments.get("version"),
-                )
-            case "verify":
-                return await asyncio.to_thread(self._checker().verify, arguments["model"])
-            case "offer-repair":
-                slot = SlotId.parse(arguments["slot"])
-                return await asyncio.to_thread(self._checker().offer_repair, arguments["model"], slot)
-            case "rechecking":
-                return await asyncio.to_thread(self._checker().recheck, arguments["offer_digest"])
-            case "fetching":
-                return await self._installer(arguments["offer_digest"]).fetch(report)
-            case "verifying":
-                return await asyncio.to_thread(self._installer(arguments["offer_digest"]).verify, report)
-            case "deploying":
-                return await asyncio.to_thread(self._installer(arguments["offer_digest"]).deploy, report)
-            case "testing":
-                return await self._test(arguments, report)
-        raise OurBug("invariant-broken", detail=f"no job {job.kind!r}")
-
-    async def _test(self, arguments: dict[str, Any], report: Report) -> object:
-        model = arguments["model"]
-        target = self._journal.slot(model, SlotId.parse(arguments["target"]))
-        if target is None:
-            raise OurBug("invariant-broken", detail=f"slot {arguments['target']} is not registered")
-        current = self._journal.slot(model, SlotId.parse(arguments["current"])) if arguments["current"] else None
-        return await self._installer(arguments["offer_digest"]).self_test(target, current, report)
-
-
-async def serve(worker: Worker, read: asyncio.StreamReader, write: Callable[[Answer], None]) -> None:
+async def serve(jobs: Jobs, read: asyncio.StreamReader, write: Callable[[Answer], None]) -> None:
     """Carry out jobs one after the other until the input ends."""
     clock = asyncio.get_running_loop().time
     while line := await read.readline():
@@ -116,7 +42,7 @@ async def serve(worker: Worker, read: asyncio.StreamReader, write: Callable[[Ans
                 last = clock()
                 write(Answer(number=number, done=done, total=total))
 
-        write(await _answer(job, worker.run(job, report)))
+        write(await _answer(job, jobs.run(job, report)))
 
 
 async def _answer(job: Job, result: Awaitable[object]) -> Answer:
@@ -147,11 +73,11 @@ async def main(root: Path, parent_pid: int | None = None) -> None:
             data = data[os.write(output, data) :]
 
     try:
-        worker = Worker(root)
+        jobs = Jobs(root)
     except ModelotaError as error:
         write(Answer(number=0, error=body_of(error), branch=error.branch))
         return
-    await serve(worker, reader, write)
+    await serve(jobs, reader, write)
 
 
 def yield_to_others() -> None:
@@ -165,7 +91,19 @@ def yield_to_others() -> None:
         ctypes.CDLL(None).syscall(number, 1, 0, (2 << 13) | 7)  # this process, best effort, lowest level
 
 
+def share_one_heap() -> None:
+    """Have all threads of this process allocate from one heap, so that one reuses what another has freed.
+
+    glibc gives each thread a heap of its own, and keeps in each what a chunk took while it was decoded: dozens of MiB
+    on a device that has few. Other C libraries do no such thing, nor have they the call (mallopt(3), M_ARENA_MAX).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform == "linux" and mallopt is not None:
+        mallopt(-8, 1)
+
+
 if __name__ == "__main__":
+    share_one_heap()
     if "--yield" in sys.argv[2:]:
         yield_to_others()
     parent = next((int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("--parent=")), None)

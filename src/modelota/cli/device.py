@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modelota.cli.options import Model, Root, Wanted, device_root
+from modelota.cli.options import Model, NotBefore, Root, Wanted, When, device_root
+from modelota.cli.passphrase import PassphraseFd
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
 from modelota.i18n.texts import mark
@@ -45,6 +46,20 @@ def init(
     session.say("This device is set up at {root}.", root=place)
     session.say("Repository: {url}", url=member.url)
     session.say("Next: “modelota device update” looks for a model and asks before it installs anything.")
+
+
+@_command("recover", mark("Set this device up again when its database can't be read; keeps what is installed."))
+def recover(
+    enrolment: Annotated[Path, typer.Argument(metavar="ENROL.toml", help=mark("The file the publisher gave you."))],
+    root: Root = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help=mark("Do it; without this, only show what would be taken over."))
+    ] = False,
+) -> None:
+    """Recover from an unreadable database."""
+    from modelota.cli import device_recover
+
+    device_recover.run(enrolment, device_root(root), confirm=confirm)
 
 
 @_command("run", mark("Run the agent until it is stopped."))
@@ -85,15 +100,22 @@ def update(
         typer.Option("--allow-stale", help=mark("Also use information that is out of date (a USB stick, say).")),
     ] = False,
     version: Wanted = None,
+    when: When = None,
+    not_before: NotBefore = None,
+    although_long: Annotated[
+        bool,
+        typer.Option("--although-long", help=mark("Accept a way back that will take longer than five minutes.")),
+    ] = False,
 ) -> None:
     """Bring the model up to date."""
-    from modelota.cli import device_decide
+    from modelota.cli import device_decide, device_gates
 
     place = device_root(root)
+    wishes = device_gates.wishes_from(when, not_before, although_long=although_long)
     if accept is not None:
-        _run(device_decide.accept(place, accept))
+        _run(device_decide.accept(place, accept, wishes))
     else:
-        _run(device_decide.update(place, model, allow_stale=allow_stale, version=version))
+        _run(device_decide.update(place, model, allow_stale=allow_stale, version=version, wishes=wishes))
 
 
 @_command("pause", mark("Pause the update under way; what was fetched is kept."))
@@ -127,11 +149,149 @@ def rollback(
     ] = None,
     root: Root = None,
     model: Model = None,
+    despite: Annotated[
+        str | None,
+        typer.Option(
+            "--despite",
+            metavar="REASON",
+            help=mark("Go back to a revoked version all the same; REASON is the flaw it was revoked for."),
+        ),
+    ] = None,
 ) -> None:
     """Go back to an earlier version."""
     from modelota.cli import device_decide
 
-    _run(device_decide.rollback(device_root(root), model, version))
+    _run(device_decide.rollback(device_root(root), model, version, despite))
+
+
+@_command("inhibit", mark("Keep updates waiting for a while, and say why."))
+def inhibit(
+    holder: Annotated[str, typer.Option("--holder", metavar="NAME", help=mark("Who updates wait for."))],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help=mark("Why."))],
+    root: Root = None,
+    span: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="TIME", help=mark("At most how long: 30m, 12h, 7d. The same holder may renew it.")
+        ),
+    ] = "1h",
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--step",
+            metavar="STEP",
+            help=mark("Wait before this step: fetch, activate or switch; may be repeated. Default: all."),
+        ),
+    ] = None,
+) -> None:
+    """Take an inhibitor."""
+    from modelota.cli import device_gates
+
+    _run(device_gates.inhibit(device_root(root), holder, reason, span, step))
+
+
+@_command("uninhibit", mark("Let updates go on that waited for a holder."))
+def uninhibit(
+    key: Annotated[str, typer.Argument(metavar="ID", help=mark("The id that “inhibit” printed."))],
+    root: Root = None,
+) -> None:
+    """Let go of an inhibitor."""
+    from modelota.cli import device_gates
+
+    _run(device_gates.uninhibit(device_root(root), key))
+
+
+@_command("inhibitors", mark("List who keeps updates waiting, and why."))
+def inhibitors(root: Root = None) -> None:
+    """List inhibitors."""
+    from modelota.cli import device_gates
+
+    _run(device_gates.inhibitors(device_root(root)))
+
+
+@_command("uninstall", mark("Remove the model from this device: shows the plan, asks, removes, proves."))
+def uninstall(
+    root: Root = None,
+    model: Model = None,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason",
+            metavar="REASON",
+            help=mark("Why: user, end-of-service (its publisher ended it) or unsuitable-hardware."),
+        ),
+    ] = "user",
+    user_data: Annotated[
+        str,
+        typer.Option("--user-data", metavar="CHOICE", help=mark("What becomes of your own data: keep or remove.")),
+    ] = "keep",
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept", metavar="DIGEST", help=mark("Carry out this plan, which was shown before.")),
+    ] = None,
+    proof: Annotated[
+        Path | None, typer.Option("--proof", metavar="FILE", help=mark("Also write the proof there, as JSON."))
+    ] = None,
+) -> None:
+    """Uninstall a model."""
+    from modelota.cli import device_removal
+
+    place = device_root(root)
+    choices = device_removal.choices(reason, user_data)
+    _run(device_removal.uninstall(place, model, *choices, accept, proof))
+
+
+@_command("backup", mark("Write your own data of a model to one encrypted file."))
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=mark("A new file."))],
+    root: Root = None,
+    model: Model = None,
+    passphrase_fd: PassphraseFd = None,
+) -> None:
+    """Back up the user's data."""
+    from modelota.cli import device_backup
+
+    _run(device_backup.backup(device_root(root), model, file.absolute(), passphrase_fd))
+
+
+@_command("restore", mark("Take your own data back from an encrypted file; what is there now is kept beside."))
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=mark("A file that “backup” wrote."))],
+    root: Root = None,
+    model: Model = None,
+    passphrase_fd: PassphraseFd = None,
+) -> None:
+    """Take a backup back."""
+    from modelota.cli import device_backup
+
+    _run(device_backup.restore(device_root(root), model, file.absolute(), passphrase_fd))
+
+
+@_command("clean", mark("Find and remove what removed models left behind: shows it, asks, removes, proves."))
+def clean(
+    root: Root = None,
+    deep: Annotated[bool, typer.Option("--deep", help=mark("Look at all local file systems."))] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RECORD", help=mark("The record that was kept when the agent was removed.")),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept", metavar="DIGEST", help=mark("Carry out this plan, which was shown before.")),
+    ] = None,
+    probable: Annotated[
+        list[str] | None,
+        typer.Option("--yes-probable", metavar="ID", help=mark("Also remove this, which is only probably left behind.")),
+    ] = None,
+    proof: Annotated[
+        Path | None, typer.Option("--proof", metavar="FILE", help=mark("Also write the proof there, as JSON."))
+    ] = None,
+) -> None:
+    """Clean up what is left of removed models."""
+    from modelota.cli import device_clean
+
+    place = device_root(root)
+    _run(device_clean.clean(place, record, deep=deep, accept=accept, probable=probable or [], proof=proof))
 
 
 @_command("verify", mark("Read every installed version and compare it with what was signed."))

@@ -10,10 +10,11 @@ from typing import Final, Literal
 
 from modelota.cli import agent_access
 from modelota.cli.agent_access import AgentAccess, ask
+from modelota.cli.device_gates import Wishes
 from modelota.cli.failure import Reported
 from modelota.cli.follow import follow, last_outcome, uncancel
 from modelota.cli.options import device_root
-from modelota.cli.question import ask_answer, can_ask
+from modelota.cli.question import WORDS_YES, ask_answer, ask_word, can_ask
 from modelota.cli.session import Session, current
 from modelota.errors import AskPerson, RefuseContent
 from modelota.i18n import units
@@ -24,6 +25,8 @@ from modelota.spec import api
 
 Action = Literal["pause", "resume", "cancel"]
 Channel = Literal["terminal", "script"]
+
+NO_WISHES: Final = Wishes()
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DONE: Final[dict[Action, str]] = {
@@ -50,7 +53,9 @@ async def check(root: Path, model: str | None, *, allow_stale: bool, version: st
             _tell_how_to_accept(session, root, result.offer.digest)
 
 
-async def update(root: Path, model: str | None, *, allow_stale: bool, version: str | None = None) -> int:
+async def update(
+    root: Path, model: str | None, *, allow_stale: bool, version: str | None = None, wishes: Wishes = NO_WISHES
+) -> int:
     """Look for a new version, show it, ask, and carry out the answer; an update that was agreed to already goes on.
 
     Raises:
@@ -71,10 +76,10 @@ async def update(root: Path, model: str | None, *, allow_stale: bool, version: s
             return 0
         if len(offers) > 1:
             raise AskPerson("argument-invalid", argument="--model", detail="several-models")
-        return await _decide(access, session, offers[0])
+        return await _decide(access, session, offers[0], wishes)
 
 
-async def accept(root: Path, digest: str) -> int:
+async def accept(root: Path, digest: str, wishes: Wishes = NO_WISHES) -> int:
     """Accept an offer that was shown before, and follow the update.
 
     Raises:
@@ -89,7 +94,7 @@ async def accept(root: Path, digest: str) -> int:
         decided = await _under_way(access, view.offer.model)
         if decided is not None and view.answer == "accept" and decided.target_version == view.offer.to_version:
             return await _go_on(access, session, decided)
-        return await _carry_out(access, session, view, "terminal" if can_ask(session) else "script")
+        return await _carry_out(access, session, view, "terminal" if can_ask(session) else "script", wishes)
 
 
 async def control(root: Path, model: str | None, action: Action) -> int:
@@ -104,14 +109,22 @@ async def control(root: Path, model: str | None, action: Action) -> int:
         await access.request("POST", f"/v1/{action}", api.ControlRequest(model=model))
         if followed is not None:
             # nobody else would carry it on
-            return await follow(access, session, followed, before, patient=_patient(access, session))
+            return await follow(
+                access, session, followed, before, patient=_patient(access, session), stays=can_ask(session)
+            )
     session.emit({"done": action})
     session.say(_DONE[action])
     return 0
 
 
-async def rollback(root: Path, model: str | None, version: str | None) -> int:
+async def rollback(root: Path, model: str | None, version: str | None, despite: str | None = None) -> int:
     """Go back: at once to a version that is kept, otherwise by way of an offer.
+
+    Args:
+        root: of the device.
+        model: which; None is the only one.
+        version: which; None is the one before.
+        despite: the flaw for which its publisher revoked it, named by who wants it all the same.
 
     Raises:
         AskPerson: `decision-required`: the version has to be fetched, and nobody sits at a terminal.
@@ -120,11 +133,17 @@ async def rollback(root: Path, model: str | None, version: str | None) -> int:
     channel: Channel = "terminal" if can_ask(session) else "script"
     async with agent_access.open_access(root) as access:
         statuses = (await ask(access, api.Status, "GET", "/v1/status")).models
-        request = api.RollbackRequest(model=model, version=version, channel=channel)
+        request = api.RollbackRequest(model=model, version=version, despite=despite, channel=channel)
         result = await ask(access, api.RollbackResult, "POST", "/v1/rollback", request)
+        if result.warning is not None:
+            session.emit({"warning": result.warning})
+            told = render_error(result.warning.code, result.warning.params, session.language)
+            session.aside(f"{told.what} [{told.code}]")
         if result.started:
             before = next((each.last_outcome for each in statuses if each.model == result.model), None)
-            return await follow(access, session, result.model, before, patient=_patient(access, session))
+            return await follow(
+                access, session, result.model, before, patient=_patient(access, session), stays=can_ask(session)
+            )
         if result.offer is None:
             raise AskPerson("nothing-to-roll-back", model=result.model)
         if can_ask(session):
@@ -153,7 +172,9 @@ async def verify(root: Path, model: str | None, *, repair: bool) -> int:
         damaged = [slot for slot in result.slots if slot.damaged]
         if result.started:
             known = next((each.last_outcome for each in before if each.model == result.model), None)
-            return await follow(access, session, result.model, known, patient=_patient(access, session))
+            return await follow(
+                access, session, result.model, known, patient=_patient(access, session), stays=can_ask(session)
+            )
         if result.offer is not None and can_ask(session):
             return await _decide(access, session, result.offer)
         if result.offer is not None:
@@ -200,7 +221,7 @@ async def _check(
     return await ask(access, tuple[api.CheckResult, ...], "POST", "/v1/check", request)
 
 
-async def _decide(access: AgentAccess, session: Session, view: api.OfferView) -> int:
+async def _decide(access: AgentAccess, session: Session, view: api.OfferView, wishes: Wishes = NO_WISHES) -> int:
     session.line(await _declare_shown(access, session, view))
     session.line()
     try:
@@ -209,8 +230,12 @@ async def _decide(access: AgentAccess, session: Session, view: api.OfferView) ->
         uncancel()
         session.aside("")
         raise Reported(AskPerson("cancelled-by-user", action="answer"), "offered") from stopped
+    if answer == "accept" and view.takes_long and not wishes.although_long:
+        question = session.texts.say("This takes longer than five minutes. Type “yes” to go back all the same: ")
+        await ask_word(question, WORDS_YES, action="answer")
+        wishes = wishes._replace(although_long=True)
     if answer == "accept":
-        return await _carry_out(access, session, view, "terminal")
+        return await _carry_out(access, session, view, "terminal", wishes)
     await access.request(
         "POST", "/v1/decisions", api.DecisionRequest(offer_digest=view.digest, answer=answer, channel="terminal")
     )
@@ -223,11 +248,22 @@ async def _decide(access: AgentAccess, session: Session, view: api.OfferView) ->
     return 0
 
 
-async def _carry_out(access: AgentAccess, session: Session, view: api.OfferView, channel: Channel) -> int:
+async def _carry_out(
+    access: AgentAccess, session: Session, view: api.OfferView, channel: Channel, wishes: Wishes = NO_WISHES
+) -> int:
     before = await last_outcome(access, view.offer.model)
-    request = api.DecisionRequest(offer_digest=view.digest, answer="accept", channel=channel)
+    request = api.DecisionRequest(
+        offer_digest=view.digest,
+        answer="accept",
+        conditions=wishes.conditions,
+        not_before=wishes.not_before,
+        although_long=wishes.although_long,
+        channel=channel,
+    )
     await access.request("POST", "/v1/decisions", request)
-    return await follow(access, session, view.offer.model, before, patient=_patient(access, session))
+    return await follow(
+        access, session, view.offer.model, before, patient=_patient(access, session), stays=can_ask(session)
+    )
 
 
 async def _declare_shown(access: AgentAccess, session: Session, view: api.OfferView) -> str:
@@ -264,7 +300,9 @@ async def _go_on(access: AgentAccess, session: Session, status: api.ModelStatus)
         session.texts.say("The change to version {version} that you agreed to goes on.", version=status.target_version)
     )
     await access.request("POST", "/v1/resume", api.ControlRequest(model=status.model))
-    return await follow(access, session, status.model, status.last_outcome, patient=_patient(access, session))
+    return await follow(
+        access, session, status.model, status.last_outcome, patient=_patient(access, session), stays=can_ask(session)
+    )
 
 
 async def _model_under_way(access: AgentAccess, model: str | None) -> str:

@@ -53,6 +53,9 @@ def _model_rows(model: api.ModelStatus, session: Session) -> list[tuple[str, str
     if model.active_version is not None:
         in_use = texts.say("{version} (variant {variant})", version=model.active_version, variant=model.active_variant)
     rows = [(texts.say("In use"), in_use)]
+    if model.withdrawn is not None:
+        told = render_error(model.withdrawn.code, model.withdrawn.params, language)
+        rows.append((texts.say("Attention"), f"{told.what} [{told.code}]"))
     if model.previous_version is not None:
         rows.append((texts.say("Kept to go back to"), model.previous_version))
     rows += _under_way(model, session)

@@ -13,7 +13,7 @@ from modelota.cli.failure import STOPPED_STATUS, Reported, tell
 from modelota.cli.progress import Display, display_for
 from modelota.cli.session import Session
 from modelota.errors import CODES, AskPerson, TryLater, error_from
-from modelota.i18n.errors import error_lines
+from modelota.i18n.errors import error_lines, render_error
 from modelota.i18n.flow import render_outcome
 from modelota.spec import api
 
@@ -34,6 +34,12 @@ class _Told(msgspec.Struct, frozen=True):
     error: api.ErrorBody | None = None
 
 
+class _Noticed(msgspec.Struct, frozen=True):
+    """What a `notice` event says."""
+
+    error: api.ErrorBody
+
+
 class Following:
     """Follows one model's operation.
 
@@ -43,16 +49,25 @@ class Following:
         model: whose operation.
         before: the model's last outcome before the operation began.
         patient: stay while the update waits for something that passes by itself.
+        stays: stay while a gate is closed: a person watches, and can stop watching.
     """
 
     def __init__(
-        self, access: AgentAccess, session: Session, model: str, before: api.Outcome | None, *, patient: bool
+        self,
+        access: AgentAccess,
+        session: Session,
+        model: str,
+        before: api.Outcome | None,
+        *,
+        patient: bool,
+        stays: bool = True,
     ) -> None:
         self._access = access
         self._session = session
         self._model = model
         self._before = before
         self._patient = patient
+        self._stays = stays
         self._last_id: int | None = None
         self._told: tuple[str, tuple[str, ...]] | None = None
         self._lost = 0
@@ -61,7 +76,7 @@ class Following:
         """Show progress until the outcome.
 
         Raises:
-            Reported: the update is paused by an error, and waiting here would not help.
+            Reported: the update is paused by an error, or waits at a gate, and waiting here would not help.
             TryLater: the agent went away and did not come back.
         """
         queue: asyncio.Queue[api.Event] = asyncio.Queue()
@@ -104,11 +119,19 @@ class Following:
             progress = _as(event.data, api.Progress)
             if progress is not None:
                 display.progress(progress)
+        elif event.kind == "notice":
+            self._notice(event)
         elif event.kind == "phase":
             told = _as(event.data, _Told)
             if told is not None and told.phase not in _OVER:
                 self._tell(told, display)
         return None
+
+    def _notice(self, event: api.Event) -> None:
+        error = _as(event.data, _Noticed)
+        if error is not None:
+            told = render_error(error.error.code, error.error.params, self._session.language)
+            self._session.aside(f"{told.what} [{told.code}]")
 
     async def _look(self, display: Display) -> api.Outcome | None:
         try:
@@ -136,6 +159,9 @@ class Following:
         """Show the phase, or end here: paused, and nobody in this conversation will make it go on."""
         if told.paused:
             self._judge_pause(told)
+        elif told.phase == "waiting" and told.waits_for and not self._stays:
+            waits = TryLater("update-waits", version=told.target_version, waits_for=told.waits_for)
+            raise Reported(waits, "paused" if self._access.embedded else "waiting")
         if (told.phase, told.waits_for) != self._told:
             self._told = (told.phase, told.waits_for)
             display.phase(told.phase, told.waits_for)
@@ -152,7 +178,13 @@ class Following:
 
 
 async def follow(
-    access: AgentAccess, session: Session, model: str, before: api.Outcome | None, *, patient: bool
+    access: AgentAccess,
+    session: Session,
+    model: str,
+    before: api.Outcome | None,
+    *,
+    patient: bool,
+    stays: bool = True,
 ) -> int:
     """Follow an operation and tell how it ended.
 
@@ -162,12 +194,13 @@ async def follow(
         model: whose operation.
         before: the model's last outcome before the operation began.
         patient: stay while the update waits for something that passes by itself.
+        stays: stay while a gate is closed.
 
     Returns:
         the exit status: 0 when it was done, the error's when it failed, 130 when the user stopped watching.
     """
     try:
-        outcome = await Following(access, session, model, before, patient=patient).until_over()
+        outcome = await Following(access, session, model, before, patient=patient, stays=stays).until_over()
     except asyncio.CancelledError:
         return await _leave(access, session, model)
     return tell_outcome(session, outcome)

@@ -28,6 +28,20 @@ Wanted = Annotated[
         help=mark("Ask for this version, also one that was skipped, left, or did not work here."),
     ),
 ]
+When = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--when",
+        metavar="CONDITION",
+        help=mark("Once accepted, wait until this holds: charging, unmetered or parked; may be repeated."),
+    ),
+]
+NotBefore = Annotated[
+    str | None,
+    typer.Option(
+        "--not-before", metavar="TIME", help=mark("Once accepted, wait until then: 22:30, or 2026-11-24T22:30:00Z.")
+    ),
+]
 
 
 def device_root(explicit: Path | None) -> Path:

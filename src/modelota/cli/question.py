@@ -29,6 +29,9 @@ _ANSWERS: Final[Mapping[str, Answer]] = {
 _TRIES: Final = 10
 
 
+WORDS_YES: Final = frozenset({"yes", "是", "确认"})
+
+
 def can_ask(session: Session) -> bool:
     """Whether a person sits at a terminal: both ends of the conversation have to be one."""
     return not session.as_json and sys.stdin.isatty() and sys.stdout.isatty()
@@ -54,3 +57,24 @@ async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | Non
             return answer
         session.say("Please type a, l, s or d. Enter alone decides nothing.")
     raise AskPerson("cancelled-by-user", action="answer")
+
+
+async def ask_word(
+    question: str,
+    words: frozenset[str],
+    *,
+    action: str,
+    read: Callable[[str], Awaitable[str | None]] = read_line,
+) -> None:
+    """Ask for a word that nobody types by mistake; an empty line is asked again, anything else stops.
+
+    Raises:
+        AskPerson: `cancelled-by-user` (action).
+    """
+    for _ in range(_TRIES):
+        text = await read(question)
+        if text is not None and text.lower() in words:
+            return
+        if text is None or text:
+            break
+    raise AskPerson("cancelled-by-user", action=action)

@@ -120,11 +120,22 @@ def withdraw(
     reason: Annotated[
         str, typer.Option("--reason", metavar="CODE", help=mark("Why, as one word or words-with-hyphens."))
     ],
+    revoke: Annotated[
+        bool,
+        typer.Option(
+            "--revoke",
+            help=mark("It has a flaw: tell those who use it which, and let nobody go back to it without naming it."),
+        ),
+    ] = False,
     repo: Repo = None,
     model: ModelName = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Withdraw a release."""
+    if revoke:
+        _control(repo, model, passphrase_fd, revoke={version: reason})
+        current().say("Version {version} is revoked: {reason}.", version=version, reason=reason)
+        return
     _control(repo, model, passphrase_fd, withdraw={version: reason})
     current().say("Version {version} is withdrawn.", version=version)
 
@@ -226,6 +237,7 @@ def _control(
     *,
     paused: bool | None = None,
     withdraw: dict[str, str] | None = None,
+    revoke: dict[str, str] | None = None,
     reinstate: tuple[str, ...] = (),
     slow_percent: int | None = None,
 ) -> Control:
@@ -239,6 +251,7 @@ def _control(
             passphrases=passphrases(descriptor),
             paused=paused,
             withdraw=withdraw,
+            revoke=revoke,
             reinstate=reinstate,
             slow_percent=slow_percent,
         )

@@ -36,7 +36,10 @@ Incremental = Annotated[
     bool,
     typer.Option(
         "--incremental",
-        help=mark("Insist on an incremental package: refuse the release where it would be above 30 % of the full one."),
+        help=mark(
+            "Insist on an incremental package: refuse the release where it would be above 30 % of the full one, or "
+            "has nothing to start from."
+        ),
     ),
 ]
 Baselines = Annotated[
@@ -45,8 +48,8 @@ Baselines = Annotated[
         "--baseline",
         metavar="VERSION",
         help=mark(
-            "Make a differential package from this version; may be repeated. Default: the newest three, and the first "
-            "of each major version."
+            "Make a differential package from this version if it is smaller than the full one; may be repeated. "
+            "Default: from the newest three, and the first of each major version, where it saves 1 %."
         ),
     ),
 ]

@@ -22,6 +22,7 @@ _MODES = {"full": mark("full"), "incremental": mark("incremental"), "differentia
 _SKIPPED = {
     "too-large": mark("skipped: above 30 % of the full package"),
     "not-smaller": mark("skipped: less than 1 % smaller than another package"),
+    "not-below-full": mark("not made: it would not be smaller than the full package"),
     "no-counterpart": mark("skipped: that version has no such variant"),
     "locked": mark("skipped: no key here opens that version"),
     "unreadable": mark("skipped: that version is damaged in the repository"),

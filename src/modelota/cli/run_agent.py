@@ -16,6 +16,7 @@ from modelota.cli.session import Session, begin, parse_everywhere
 
 if TYPE_CHECKING:
     from modelota.agent.core import Core
+    from modelota.agent.safe_mode import SafeCore
 
 
 def command_line(root: Path, session: Session) -> list[str]:
@@ -30,7 +31,7 @@ def main() -> int:
     begin(session)
     root = Path(arguments[0])
 
-    def ready(core: Core) -> None:
+    def ready(core: Core | SafeCore) -> None:
         session.emit({"root": str(root), "socket": str(core.layout.agent_socket)})
         session.say("The agent runs for {root}. Ctrl-C stops it.", root=root)
 

@@ -103,7 +103,7 @@ def _unknown_field(data: bytes) -> str | None:
     """The first field that `Control` does not have; None if the trouble is another."""
     try:
         value: Any = msgspec.json.decode(data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     known = document.known_fields(Control)
     if not isinstance(value, dict):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from modelota.i18n import Language, units
-from modelota.i18n.phases import phase_name
+from modelota.i18n.phases import gate_name, phase_name
 from modelota.i18n.sentences import SENTENCES
 from modelota.i18n.sentences.now import NOW
 from modelota.i18n.texts import Texts, clean, pad, texts_for, width
@@ -95,7 +95,8 @@ def _present(key: str, value: object, texts: Texts) -> object:
     elif isinstance(value, (int, float)):
         shown = _present_number(key, value, texts)
     elif isinstance(value, (list, tuple)):
-        shown = texts.listing([clean(item) for item in value[:10]])
+        items = [gate_name(str(item), language) if key == "waits_for" else clean(item) for item in value[:10]]
+        shown = texts.listing(items)
     return shown
 
 

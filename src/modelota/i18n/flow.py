@@ -24,23 +24,27 @@ _DONE: Final[Mapping[str, str]] = {
     "update": mark("Updated: {to} is in use."),
     "rollback": mark("Went back: {to} is in use."),
     "repair": mark("{to} is repaired."),
+    "uninstall": mark("{to} was uninstalled."),
 }
 _FAILED: Final[Mapping[str, str]] = {
     "install": mark("The installation of {to} did not succeed."),
     "update": mark("The update to {to} did not succeed."),
     "rollback": mark("Going back to {to} did not succeed."),
     "repair": mark("The repair of {to} did not succeed."),
+    "uninstall": mark("Uninstalling {to} did not succeed."),
 }
 _CANCELLED: Final[Mapping[str, str]] = {
     "install": mark("The installation of {to} was cancelled."),
     "update": mark("The update to {to} was cancelled."),
     "rollback": mark("Going back to {to} was cancelled."),
     "repair": mark("The repair of {to} was cancelled."),
+    "uninstall": mark("Uninstalling {to} was cancelled."),
 }
 _STATES: Final[Mapping[str, str]] = {
     "active": mark("in use"),
     "previous": mark("previous"),
     "kept": mark("kept"),
+    "sealed": mark("kept, sealed"),
     "available": mark("available"),
     "withdrawn": mark("withdrawn"),
 }

@@ -25,8 +25,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "deployed": mark("Version {to_version} was put in place."),
     "tests-passed": mark("Version {to_version} passed its self-tests."),
     "tests-failed": mark("Version {to_version} did not pass its self-tests."),
-    "gates-closed": mark("The switch-over waits for {waits_for}."),
-    "gates-open": mark("Nothing stands in the way of the switch-over."),
+    "gates-closed": mark("The update waits for {waits_for}."),
+    "gates-open": mark("Nothing is in the way of the next step."),
     "activated": mark("Version {to_version} was put to use; it is watched until {watch_until}."),
     "withdrawn": mark("The publisher withdrew version {version} ({reason})."),
     "slots-verified": mark(
@@ -42,12 +42,20 @@ EVENTS: Final[Mapping[str, str]] = {
     "restarted": mark("The agent started and went on where it had stopped."),
     # -- notes ----------------------------------------------------------------------------------------------------
     "enrolled": mark("The device was set up for the repository {url}."),
+    "recovered": mark("The device was set up again after its database could not be read; kept: {versions}."),
     "checked": mark("Looked for a new version."),
     "check-failed": mark("Looking for a new version did not succeed."),
     "stale-allowed": mark("The user allowed information that is out of date."),
     "offer-shown": mark("The offer {digest} was shown."),
+    "inhibited": mark("“{holder}” keeps updates waiting until {until}: {reason}"),
+    "inhibitor-released": mark("“{holder}” no longer keeps updates waiting."),
+    "in-use-withdrawn": mark("The version in use was taken back by its publisher."),
     "clean-failed": mark("Some leftovers could not be removed; it is tried again at the next start."),
     "group-not-served": mark("The group {group} is not served, because this system does not know it."),
+    "user-data-saved": mark("Your data were copied, sealed and verified ({size_bytes})."),
+    "user-data-restored": mark("Your data of the version in use were put in place again."),
+    "backup-made": mark("Your data were written to the encrypted backup {path}."),
+    "backup-taken-back": mark("Your data were taken back from the backup {path}."),
     "token-made": mark("The application {application} got a token for the gateway."),
 }
 

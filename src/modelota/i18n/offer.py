@@ -95,8 +95,9 @@ def render_offer(view: OfferViewLike, language: Language, *, title: str | None =
         (texts.say("Meanwhile"), _meanwhile(offer, texts)),
         (texts.say("If it fails"), _failure(offer, texts)),
     ]
-    if offer.consequences:
-        rows.append((texts.say("Note"), "\n".join(_consequence(code, texts) for code in offer.consequences)))
+    notes_on = [*offer.consequences, *(("over-300-seconds",) if view.takes_long else ())]
+    if notes_on:
+        rows.append((texts.say("Note"), "\n".join(_consequence(code, texts) for code in notes_on)))
     if offer.stale_since is not None:
         since = units.moment(offer.stale_since, language)
         stale = texts.say("This information has been out of date since {since}; newer versions may exist.", since=since)

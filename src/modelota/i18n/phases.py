@@ -19,6 +19,7 @@ PHASES: Final[Mapping[str, str]] = {
     "waiting": mark("waiting"),
     "activating": mark("switching over"),
     "watching": mark("watching the new version"),
+    "removing": mark("Uninstalling"),
     "rolling-back": mark("going back"),
     "degraded": mark("running with restrictions"),
 }
@@ -26,11 +27,11 @@ PHASES: Final[Mapping[str, str]] = {
 GATES: Final[Mapping[str, str]] = {
     "person": mark("you to let it go on"),
     "self-test": mark("a calm moment to repeat the self-test"),
-    "driving": mark("the vehicle to be parked"),
-    "battery": mark("external power"),
-    "os-update": mark("the system update to finish"),
-    "metered": mark("a connection that costs nothing extra"),
-    "busy": mark("the device to be less busy"),
+    "charging": mark("external power"),
+    "unmetered": mark("a connection that costs nothing extra"),
+    "parked": mark("the vehicle to be parked"),
+    "window": mark("the time of day that is set for it"),
+    "time": mark("the time that you named"),
     "network-unreachable": mark("the repository to be reachable"),
     "network-interrupted": mark("the network to come back"),
     "server-error": mark("the repository's server to recover"),
@@ -39,6 +40,19 @@ GATES: Final[Mapping[str, str]] = {
     "no-space": mark("free space"),
     "permission-denied": mark("permission to write"),
     "worker-crashed": mark("the next attempt"),
+}
+
+# Kinds of holder; what follows the colon is the holder's own word.
+HOLDERS: Final[Mapping[str, str]] = {
+    "inhibitor": mark("“{name}” to let it go on"),
+    "logind": mark("“{name}”, which keeps the system from shutting down"),
+    "hook": mark("this device's own check (“{name}”)"),
+}
+
+STEPS: Final[Mapping[str, str]] = {
+    "fetch": mark("download"),
+    "activate": mark("start of the new version"),
+    "switch": mark("switch-over"),
 }
 
 ENGINES: Final[Mapping[str, str]] = {
@@ -55,8 +69,16 @@ def phase_name(phase: str, language: Language) -> str:
 
 
 def gate_name(gate: str, language: Language) -> str:
-    """Name what a step waits for; an unknown gate or holder is given as it is."""
+    """Name what a step waits for: a condition, or `<kind>:<name>` of a holder; an unknown one is given as it is."""
+    kind, colon, name = gate.partition(":")
+    if colon and kind in HOLDERS:
+        return texts_for(language).say(HOLDERS[kind], name=clean(name))
     return _named(GATES, gate, language)
+
+
+def step_name(step: str, language: Language) -> str:
+    """Name a step that a gate stands in front of; an unknown one is given as it is."""
+    return _named(STEPS, step, language)
 
 
 def engine_name(state: str, language: Language) -> str:

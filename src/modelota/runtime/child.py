@@ -3,16 +3,16 @@
 The parent writes one line of JSON (`ChildStart`) to standard input and keeps the pipe open; its end means that the
 parent is gone, whatever killed it. On Linux the kernel tells as well (PR_SET_PDEATHSIG, prctl(2)).
 
-Files are opened once, hashed through that descriptor, and loaded through `/proc/<pid>/fd/<n>` of the same descriptor,
-so exchanging a file between check and use changes nothing. Writing into the very same file afterwards is not
-prevented: slots are read-only, and whoever may write there may also stop this process.
+Files are opened once (`modelota.runtime.opening`), verified through that descriptor, and loaded through
+`/proc/<pid>/fd/<n>` of the same descriptor, so exchanging a file between check and use changes nothing. Writing into
+the very same file afterwards is not prevented: slots are read-only, and whoever may write there may also stop this
+process. Files of a sealed slot are memory files instead, which nobody can write.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 import threading
@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-import blake3
 import msgspec
 
+from modelota.runtime.opening import DamagedFileError, open_files
 from modelota.runtime.protocol import EngineSpec
 
 START_MAX_BYTES: Final = 64 << 20  # a specification of FILES_MAX files with long paths
@@ -35,14 +35,17 @@ EXIT_SPEC: Final = 92  # the specification cannot be read
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_READ_BYTES: Final = 8 << 20
 
 
 class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The line on standard input: the specification, and who waits for this child."""
+    """The line on standard input: the specification, and who waits for this child.
+
+    `report` is the descriptor that takes the stamps of the verified files (JSON, by path); it is closed before any engine runs.
+    """
 
     spec: EngineSpec
     parent_pid: int
+    report: int | None = None
 
 
 class ChildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +105,7 @@ def begin(*, death_signal: signal.Signals = signal.SIGKILL, on_parent_end: Calla
         os._exit(0)
     watch = threading.Thread(target=_watch_input, args=(on_parent_end or _exit_now,), name="parent-watch", daemon=True)
     watch.start()
-    return _open_verified(start.spec)
+    return _open_verified(start)
 
 
 def die_with_parent(death_signal: signal.Signals) -> None:
@@ -150,35 +153,17 @@ def _exit_now() -> None:
     os._exit(0)
 
 
-def _open_verified(spec: EngineSpec) -> Opened:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < len(spec.files) + 256 and (hard == resource.RLIM_INFINITY or soft < hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    descriptors: dict[str, int] = {}
-    buffer = bytearray(_READ_BYTES)
-    for file in spec.files:
-        try:
-            # Not through a link: the slot was written by us and has none.
-            descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            size_bytes, digest = _hash(descriptor, buffer)
-        except OSError as error:
-            give_up(EXIT_DAMAGED, f"cannot be read: {type(error).__name__}", file.path)
-        if size_bytes != file.size_bytes or digest != file.digest:
-            give_up(EXIT_DAMAGED, f"expected {file.size_bytes} {file.digest}, found {size_bytes} {digest}", file.path)
-        descriptors[file.path] = descriptor
-    missing = {spec.entry, *spec.adapters} - descriptors.keys()
+def _open_verified(start: ChildStart) -> Opened:
+    spec = start.spec
+    try:
+        opened = open_files(spec)
+    except DamagedFileError as error:
+        give_up(EXIT_DAMAGED, error.detail, error.path)
+    missing = {spec.entry, *spec.adapters} - opened.keys()
     if missing:
         give_up(EXIT_SPEC, f"not among the files: {min(missing)}")
-    return Opened(spec, descriptors)
-
-
-def _hash(descriptor: int, buffer: bytearray) -> tuple[int, str]:
-    """Size and BLAKE3. Read, not mapped: a file cut short meanwhile must not end this process with SIGBUS."""
-    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
-    view = memoryview(buffer)
-    size_bytes = 0
-    with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            hasher.update(view[:count])
-            size_bytes += count
-    return size_bytes, hasher.hexdigest()
+    if start.report is not None:
+        stamps = {path: file.stamp for path, file in opened.items() if file.stamp is not None}
+        os.write(start.report, msgspec.json.encode(stamps))
+        os.close(start.report)
+    return Opened(spec, {file.path: opened[file.path].descriptor for file in spec.files})

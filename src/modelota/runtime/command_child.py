@@ -23,6 +23,7 @@ from modelota.runtime.command import (
     MODEL_VARIABLE,
     SOCKET_VARIABLE,
     THREADS_VARIABLE,
+    USER_DATA_VARIABLE,
 )
 from modelota.telemetry.memory import process_tree
 
@@ -65,6 +66,8 @@ def main() -> None:
     }
     if spec.context_tokens is not None:
         environment[CONTEXT_VARIABLE] = str(spec.context_tokens)
+    if spec.user_data_dir is not None:
+        environment[USER_DATA_VARIABLE] = spec.user_data_dir
     # Until here SIGTERM simply ends this process; from here on there is something to end first.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from modelota.clock import Clock
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, TryLater
 from modelota.runtime.enginelog import EngineLog
 from modelota.runtime.http_client import request
-from modelota.runtime.protocol import EngineSpec, runtime_of
+from modelota.runtime.protocol import EngineSpec, FileStamp, runtime_of
+from modelota.storage.durable import disk_errors
 
 # Mirrors of `modelota.runtime.child`, which the supervisor does not import: it needs blake3. A test keeps them equal.
 EXIT_DAMAGED: Final = 90
@@ -27,6 +29,7 @@ _POLL_S: Final = 0.05  # while starting only; a running engine is never polled
 _PROBE_TIMEOUT_S: Final = 5.0
 _ABANDON_GRACE_S: Final = 3.0  # time for a guardian to end what its command started
 _DETAIL_MAX_CHARS: Final = 1500
+_REPORT_MAX_BYTES: Final = 64 << 20  # as many files as a specification may list
 # What an engine may see of the environment. Not the rest: it is other people's code, and passphrases live there.
 _ENVIRONMENT: Final = frozenset(
     {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV"}
@@ -35,12 +38,21 @@ _ENVIRONMENT_PREFIXES: Final = ("CUDA_", "GGML_", "HIP_", "HSA_", "LC_", "NVIDIA
 
 
 class Engine:
-    """A running engine; made by `start_engine`."""
+    """A running engine; made by `start_engine`.
 
-    def __init__(self, spec: EngineSpec, process: asyncio.subprocess.Process, log: EngineLog) -> None:
+    Attributes:
+        spec: what it was started from.
+        stamps: of the files that its child verified, or found unchanged, by path; known once it is healthy.
+    """
+
+    def __init__(
+        self, spec: EngineSpec, process: asyncio.subprocess.Process, log: EngineLog, report: int | None = None
+    ) -> None:
         self.spec: Final = spec
+        self.stamps: Mapping[str, FileStamp] = {}
         self._process = process
         self._log = log
+        self._report = report
         self._stopping = False
         self._exit = asyncio.ensure_future(self._follow())
 
@@ -101,8 +113,25 @@ class Engine:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def _read_report(self) -> None:
+        """Take what the child reported of its files; it closed its end before the engine began to run."""
+        if self._report is None:
+            return
+        size_bytes = os.fstat(self._report).st_size
+        with suppress(msgspec.MsgspecError):  # then the files count as not verified, and are verified again
+            if size_bytes <= _REPORT_MAX_BYTES:
+                data = os.pread(self._report, size_bytes, 0)
+                self.stamps = msgspec.json.decode(data, type=dict[str, FileStamp])
+        self._close_report()
+
+    def _close_report(self) -> None:
+        if self._report is not None:
+            os.close(self._report)
+            self._report = None
+
     async def _follow(self) -> int:
         status = await self._process.wait()
+        self._close_report()
         self._kill()  # what a crashed engine leaves of its group
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -115,22 +144,26 @@ class Engine:
 async def start_engine(spec: EngineSpec, *, clock: Clock, timeout_s: float = 120.0) -> Engine:
     """Start an engine and wait until it answers `GET /health` with 200.
 
-    The child first verifies every file of `spec`; reading a large model takes its time, and `timeout_s` includes it.
+    The child first verifies every file of `spec` that has not its stamp any more; reading a large model takes its time,
+    and `timeout_s` includes it.
     Call this from a thread that lives as long as the engine should: Linux ends the child when that thread ends.
 
     Raises:
         RefuseContent: `slot-damaged` (slot, path): a file is not what its manifest promised.
         TryLater: `engine-start-failed` (slot, detail: the last lines it printed), `engine-crashed` (slot, status: minus
             the signal's number), `engine-timeout` (slot, seconds). Nothing of it runs any more then.
-        AskPerson: `runtime-missing`, or `root-not-private` (path, mode) when others could reach the engine's socket.
+        AskPerson: `runtime-missing`, or `root-not-private` (path, mode) when others could reach the engine's socket;
+            `no-space`, `permission-denied`, and TryLater `disk-error`, about its directories.
     """
     argv = runtime_of(spec).child_argv(spec)
-    _private(Path(spec.work_dir))
-    _private(Path(spec.socket_path).parent)
-    faults.point("engine.start")
+    with disk_errors(Path(spec.work_dir)):  # the device's trouble, which says nothing about the version
+        _private(Path(spec.work_dir))
+        _private(Path(spec.socket_path).parent)
+        faults.point("engine.start")
     engine = await _spawn(spec, argv)
     try:
         await _until_healthy(engine, clock, timeout_s)
+        engine._read_report()  # noqa: SLF001  the engine is made here, and nowhere else
     except BaseException:
         await engine.stop(grace_s=_ABANDON_GRACE_S)
         raise
@@ -139,6 +172,8 @@ async def start_engine(spec: EngineSpec, *, clock: Clock, timeout_s: float = 120
 
 async def _spawn(spec: EngineSpec, argv: list[str]) -> Engine:
     log = EngineLog(Path(spec.log_path))
+    # memory, not a pipe: it takes any length without anyone reading, and not the log, which other code writes, too
+    report = os.memfd_create("modelota-report", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else None
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -147,15 +182,18 @@ async def _spawn(spec: EngineSpec, argv: list[str]) -> Engine:
             stderr=log.writer,
             cwd=spec.work_dir,
             env=_environment(),
+            pass_fds=() if report is None else (report,),
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which then stops its engines in order
         )
     except OSError as error:
         log.finish()
+        if report is not None:
+            os.close(report)
         raise TryLater("engine-start-failed", slot=spec.label, detail=f"{argv[0]}: {error.strerror}") from error
     log.start()
-    engine = Engine(spec, process, log)
+    engine = Engine(spec, process, log, report)
     assert process.stdin is not None
-    process.stdin.write(msgspec.json.encode({"spec": spec, "parent_pid": os.getpid()}) + b"\n")
+    process.stdin.write(msgspec.json.encode({"spec": spec, "parent_pid": os.getpid(), "report": report}) + b"\n")
     with suppress(ConnectionError):  # a child that ended already says why in its log
         await process.stdin.drain()
     return engine

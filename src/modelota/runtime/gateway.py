@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,14 +22,17 @@ from modelota.errors import AskPerson, ModelotaError, TryLater
 from modelota.runtime.http_client import ResponseStream, stream
 from modelota.runtime.http_server import HttpServer, serve_tcp, serve_unix
 from modelota.runtime.messages import (
+    EVENT_STREAM,
     Reply,
     Request,
     Response,
     ServerLimits,
+    ServerSentEvent,
     StreamingResponse,
     json_response,
     plain,
 )
+from modelota.runtime.meter import Measured, Meter
 from modelota.runtime.protocol import EMBEDDINGS, runtime_of
 from modelota.runtime.upstreams import Upstream, Upstreams
 
@@ -37,6 +41,8 @@ Ensure = Callable[[str], Awaitable[None]]
 BODY_MAX_BYTES: Final = 16 << 20  # a long conversation is text; 16 MiB is far more than any context
 _ENGINE_SILENCE_S: Final = 600.0  # a large prompt on a slow device says nothing until its first token
 _POSTS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+# a connection that nobody took is tried again elsewhere, and a switch that cuts answers is ours
+_NOT_THE_ENGINE: Final = frozenset({"peer-unreachable", "answers-cut"})
 _PASSED_HEADERS: Final = frozenset({"content-type", "cache-control", "retry-after"})
 
 
@@ -61,6 +67,7 @@ class Gateway:
         tokens: digest -> application, for TCP.
         origins: web origins that may use it all the same, such as `http://localhost:3000`.
         message: renders an error for people; codes and parameters are always beside it.
+        measured: told what each answer says about its engine.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Gateway:
         tokens: Mapping[str, str] | None = None,
         origins: frozenset[str] = frozenset(),
         message: Callable[[ModelotaError], str] = str,
+        measured: Measured | None = None,
     ) -> None:
         self.upstreams = Upstreams()
         self._ensure = ensure
@@ -78,6 +86,7 @@ class Gateway:
         self._tokens = dict(tokens or {})
         self._origins = origins
         self._message = message
+        self._measured = measured
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._servers: list[HttpServer] = []
         self._limits = ServerLimits(body_bytes=BODY_MAX_BYTES)
@@ -204,7 +213,7 @@ class Gateway:
             task.exception()  # told to those who wait; if all of them left, there is nobody to tell
 
     async def _forward(self, request: Request, upstream: Upstream) -> StreamingResponse:
-        relay = _Relay(upstream)
+        relay = _Relay(upstream, self._render, self._measured)
         try:
             answer = await relay.open(request)
         except BaseException:
@@ -236,23 +245,38 @@ class _Relay:
     A class, not a generator: a generator that was never started does not run its `finally` when it is closed.
     """
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(
+        self, upstream: Upstream, render: Callable[[ModelotaError, int], Response], measured: Measured | None
+    ) -> None:
         self._upstream = upstream
+        self._measured = measured
+        self._meter = Meter(time.monotonic)
+        self._render = render
+        self._is_over = False
         self._resources = AsyncExitStack()
         self._resources.enter_context(upstream.used())
         self._answer: ResponseStream | None = None
 
     async def open(self, request: Request) -> ResponseStream:
         """Send the request, wait for the head of the answer."""
-        self._answer = await self._resources.enter_async_context(
-            stream(
-                self._upstream.engine.socket_path,
-                request.method,
-                request.path,
-                request.body,
-                idle_timeout_s=_ENGINE_SILENCE_S,
+        try:
+            return await self._open(request)
+        except TryLater as error:
+            if error.code not in _NOT_THE_ENGINE:
+                self._tell(500, whole=False)
+            raise
+
+    async def _open(self, request: Request) -> ResponseStream:
+        async with self._upstream.uncut():
+            self._answer = await self._resources.enter_async_context(
+                stream(
+                    self._upstream.engine.socket_path,
+                    request.method,
+                    request.path,
+                    request.body,
+                    idle_timeout_s=_ENGINE_SILENCE_S,
+                )
             )
-        )
         return self._answer
 
     def __aiter__(self) -> _Relay:
@@ -260,7 +284,30 @@ class _Relay:
 
     async def __anext__(self) -> bytes:
         assert self._answer is not None
-        return await anext(self._answer.chunks)
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            async with self._upstream.uncut():
+                chunk = await anext(self._answer.chunks, None)
+        except TryLater as error:
+            if error.code not in _NOT_THE_ENGINE:
+                self._tell(self._answer.status, whole=False)
+            if error.code != "answers-cut" or EVENT_STREAM not in self._answer.headers.get("content-type", ""):
+                raise
+            # an answer that comes in events can still say why it ends early; any other can only break off
+            self._is_over = True
+            return ServerSentEvent(data=self._render(error, 503).body.decode()).encode()
+        if chunk is None:
+            self._tell(self._answer.status, whole=True)
+            raise StopAsyncIteration
+        self._meter.passed(chunk)
+        return chunk
+
+    def _tell(self, status: int, *, whole: bool) -> None:
+        """Tell the figures, once. An application that leaves early says nothing about the engine."""
+        measured, self._measured = self._measured, None
+        if measured is not None:
+            measured(self._upstream.model, self._upstream.engine.label, self._meter.figures(status, whole=whole))
 
     async def aclose(self) -> None:
         """Let go of the engine."""

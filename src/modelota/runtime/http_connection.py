@@ -52,7 +52,7 @@ class Connection:
         self._limits = limits
         self._render_error = render_error
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
-        self._peer = _credentials(writer)
+        self.peer = _credentials(writer)
         writer.transport.set_write_buffer_limits(
             high=0
         )  # `drain` then waits for the kernel: time limits mean something
@@ -112,7 +112,7 @@ class Connection:
                 body += event.data
                 if len(body) > limit:
                     raise AskPerson("request-too-large", limit_bytes=limit)
-        return _request(head, bytes(body), self._peer)
+        return _request(head, bytes(body), self.peer)
 
     async def _read_head(self) -> h11.Request | None:
         if not self._http.trailing_data[0]:

@@ -35,7 +35,7 @@ class HttpServer:
         self._handler = handler
         self._limits = limits
         self._render_error = render_error
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], int | None] = {}  # and the user at the other end, where known
         self._server: asyncio.Server | None = None
         self._file: tuple[Path, _Identity | None] | None = None
 
@@ -70,9 +70,10 @@ class HttpServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        crowded = len(self._connections) >= self._limits.connections
-        self._connections.add(task)
         connection = Connection(reader, writer, self._handler, self._limits, self._render_error)
+        user = connection.peer.uid if connection.peer is not None else None
+        crowded = len(self._connections) >= self._limits.connections or self._is_crowded_by(user)
+        self._connections[task] = user
         try:
             if crowded:
                 await connection.refuse_crowded()
@@ -85,8 +86,17 @@ class HttpServer:
         except OSError:
             pass  # the peer broke off: there is nobody left to tell
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.transport.abort() if connection.broken else writer.close()
+
+    def _is_crowded_by(self, user: int | None) -> bool:
+        """Whether another user's connections leave no room for one more of theirs."""
+        most = self._limits.connections_per_user
+        owners = {None, 0, os.geteuid()}
+        if most is None or user in owners:
+            return False
+        others = [other for other in self._connections.values() if other not in owners]
+        return others.count(user) >= most or len(others) >= self._limits.connections - most
 
 
 async def serve_unix(

@@ -91,6 +91,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
         head_bytes: request line and headers together.
         body_bytes: of a request.
         connections: at once; a further one is answered 503 and closed.
+        connections_per_user: of those, on a Unix socket, of one user who is neither root nor this process's; all such
+            users together leave as many to those two. None: no such limit.
         head_timeout_s: from the first byte of a request to the end of its headers, however slowly they trickle.
         body_timeout_s: for the whole body.
         idle_timeout_s: between requests on a kept connection, and before the first.
@@ -100,6 +102,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     head_bytes: int = HEAD_MAX_BYTES
     body_bytes: int = REQUEST_MAX_BYTES
     connections: int = 64
+    connections_per_user: int | None = None
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 60.0
@@ -123,6 +126,8 @@ _STATUSES: Final[dict[str, int]] = {
     "nothing-to-roll-back": 409,
     "no-offer": 404,
     "version-not-kept": 404,
+    "release-revoked": 409,
+    "inhibitor-unknown": 404,
 }
 _BRANCH_STATUSES: Final[dict[str, int]] = {
     "try-later": 503,

@@ -33,12 +33,39 @@ def default_threads() -> int:
     return max(1, int(usable_cores() * 0.7))
 
 
+class FileStamp(msgspec.Struct, frozen=True, array_like=True):
+    """What fstat(2) told about an open file: while all of it is the same, so is the content, as far as a system says.
+
+    A file whose last change lies too close to the moment of its verification gets no stamp: a further change within
+    the same tick of the file system's clock would not show.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
 class EngineFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of a slot as the manifest promised it: absolute path, size, BLAKE3 of the whole file."""
+    """One file of a slot as the manifest promised it: absolute path, size, BLAKE3 of the whole (plain) file.
+
+    `stamp` is what a verification since this system was started found; a file that still has it is not read again.
+    """
 
     path: str
     size_bytes: Annotated[int, Meta(ge=0)]
     digest: DigestText
+    stamp: FileStamp | None = None
+
+
+class SlotSecret(msgspec.Struct, frozen=True):
+    """What a sealed slot's files are opened with. It travels to the child's standard input and nowhere else."""
+
+    value: bytes
+
+    def __repr__(self) -> str:
+        return "SlotSecret(…)"
 
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +84,9 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
         work_dir: the engine's working directory, private to this user; made if missing.
         profile_argv: for the `command` runtime: the command, from the device's configuration, never from a manifest.
         model_alias: the model's name, as the engine reports it to applications.
+        user_data_dir: where an engine in use keeps the owner's data, outside every version; None for one that is tested,
+            which must not touch them.
+        secret: of a slot that lies sealed on the disk: its files are opened into memory only; None when they are plain.
     """
 
     label: str
@@ -71,6 +101,8 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
     work_dir: str
     profile_argv: tuple[str, ...] = ()
     model_alias: str = "model"
+    user_data_dir: str | None = None
+    secret: SlotSecret | None = None
 
 
 @runtime_checkable

@@ -113,6 +113,7 @@ async def run_self_tests(
     on_progress: OnProgress | None = None,
     rounds: int = ROUNDS,
     start_timeout_s: float = _START_TIMEOUT_S,
+    on_started: Callable[[Engine], None] = lambda _: None,
 ) -> SelfTestRecord:
     """Run every test of `tests` against an engine started for it.
 
@@ -128,12 +129,13 @@ async def run_self_tests(
         on_progress: called with (done, total) before the first and after each step.
         rounds: repetitions of the performance test.
         start_timeout_s: for each engine to become healthy.
+        on_started: called with each engine that became healthy.
 
     Raises:
         AskPerson: `runtime-missing`, `root-not-private`, `permission-denied`: the device, not the release.
         OSError: an armed fail point.
     """
-    run = _Run(tests, candidate, current, clock, on_progress, rounds, start_timeout_s)
+    run = _Run(tests, candidate, current, clock, on_progress, rounds, start_timeout_s, on_started)
     return await run.record()
 
 
@@ -149,6 +151,7 @@ class _Run:
         on_progress: OnProgress | None,
         rounds: int,
         start_timeout_s: float,
+        on_started: Callable[[Engine], None],
     ) -> None:
         self._tests = tests
         self._candidate = candidate
@@ -157,6 +160,7 @@ class _Run:
         self._on_progress = on_progress
         self._rounds = rounds
         self._start_timeout_s = start_timeout_s
+        self._on_started = on_started
         self._results: list[TestResult] = []
         self._error: ModelotaError | None = None
         self._memory = MemoryReading(reason="not started")
@@ -199,6 +203,7 @@ class _Run:
     async def _start(self, spec: EngineSpec, engines: AsyncExitStack) -> Engine:
         engine = await start_engine(spec, clock=self._clock, timeout_s=self._start_timeout_s)
         engines.push_async_callback(engine.stop)
+        self._on_started(engine)
         return engine
 
     async def _test(self, engine: Engine, engines: AsyncExitStack) -> None:

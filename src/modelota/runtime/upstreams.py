@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from modelota.errors import TryLater
 
 
 class Serving(Protocol):
@@ -32,6 +34,8 @@ class Upstream:
         self.active = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._waits: set[asyncio.Timeout] = set()
+        self._cut_after_s: float | None = None
 
     def acquire(self) -> None:
         """One request more."""
@@ -52,6 +56,35 @@ class Upstream:
             yield
         finally:
             self.release()
+
+    def cut(self, after_s: float) -> int:
+        """End every wait for this engine with an error, because it is about to stop; returns how many are answered.
+
+        Args:
+            after_s: how long they had since requests go elsewhere; it is part of what they are told.
+        """
+        self._cut_after_s = after_s
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(asyncio.get_running_loop().time())
+        return self.active
+
+    @asynccontextmanager
+    async def uncut(self) -> AsyncIterator[None]:
+        """Wait for the engine in this block.
+
+        Raises:
+            TryLater: `answers-cut` (model, requests, seconds): `cut` was called meanwhile, or before.
+        """
+        try:
+            async with asyncio.timeout(0 if self._cut_after_s is not None else None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError as error:
+            raise TryLater("answers-cut", model=self.model, requests=1, seconds=self._cut_after_s) from error
 
     async def idle(self) -> None:
         """Wait until no request is being answered."""

@@ -6,15 +6,23 @@ could not be taken is null, and where there is a reason it stands beside it.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-from modelota.spec.offer import Answer, Offer
+from modelota.spec.manifest import Time
+from modelota.spec.offer import RETURN_LIMIT_S, Answer, Condition, Offer
+from modelota.spec.removal import Reason, RemovalPlan, UserDataChoice
 
 API_VERSION = 1
 
 Channel = Literal["terminal", "script", "socket", "host"]
+
+GatedStep = Literal["fetch", "activate", "switch"]  # steps of an update that a gate stands in front of
+INHIBITOR_MAX_S: Final = 7 * 86_400  # a holder that died must not keep a device from updates for ever
+
+Operation = Literal["install", "update", "rollback", "repair", "uninstall"]
 
 Phase = Literal[
     "idle",  # nothing under way
@@ -28,6 +36,7 @@ Phase = Literal[
     "activating",
     "watching",  # in use; the version before is kept and return is automatic
     "rolling-back",
+    "removing",  # the model is being uninstalled
     "degraded",  # no version passes its checks: serve what works, repair, say so
 ]
 
@@ -82,20 +91,25 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer | None = None
     title: dict[str, str] = {}
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether it is a way back that will probably take longer than the standard's five minutes (clause 6.3-b)."""
+        return self.offer.direction == "rollback" and (self.estimate_s is None or self.estimate_s > RETURN_LIMIT_S)
+
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """One version that the device has or can have.
 
     Attributes:
-        state: `active`, `previous` (kept slot, immediate rollback), `kept` (another kept slot), `available` (in the
-            catalog), `withdrawn`.
+        state: `active`, `previous` (kept slot, immediate rollback), `kept` (another kept slot), `sealed`
+            (kept without a slot: set up again without fetching), `available` (in the catalog), `withdrawn`.
         installed_at: when it was activated here, or None.
         failed: it was tried here and went back; it is not offered unasked.
     """
 
     version: str
     variant: str | None
-    state: Literal["active", "previous", "kept", "available", "withdrawn"]
+    state: Literal["active", "previous", "kept", "sealed", "available", "withdrawn"]
     size_bytes: int | None = None
     installed_at: str | None = None
     released_at: str | None = None
@@ -123,7 +137,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         finished_at: when.
     """
 
-    operation: Literal["install", "update", "rollback", "repair"]
+    operation: Operation
     result: Literal["done", "failed", "cancelled"]
     from_version: str | None
     to_version: str
@@ -151,6 +165,10 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     watch_until: str | None = None
     engine: Literal["running", "starting", "stopped", "failed"] = "stopped"
     engine_error: ErrorBody | None = None
+    suspect: ErrorBody | None = None  # the version in use does not pass its self-tests any more
+    end_of_service: str | None = None  # when its publisher stops or stopped to serve the model, as its catalog says
+    withdrawn: ErrorBody | None = None  # its publisher withdrew or revoked the version in use
+    user_data: str | None = None  # where applications keep the owner's data, outside every version
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,10 +214,16 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `POST /v1/decisions`."""
+    """Body of `POST /v1/decisions`; an accepted update waits for `conditions` and until `not_before`.
+
+    `although_long` is the explicit choice that a way back takes whose estimate is above five minutes.
+    """
 
     offer_digest: str
     answer: Answer
+    conditions: tuple[Condition, ...] = ()
+    not_before: Time | None = None
+    although_long: bool = False
     channel: Channel = "socket"
 
 
@@ -213,20 +237,75 @@ class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Body of `POST /v1/rollback`.
 
     Asking for it is the user's decision for a version whose slot is kept; for one that has to be fetched the answer is
-    an offer.
+    an offer. A revoked version is only gone back to by who names its flaw: the reason code of its revocation.
     """
 
     model: str | None = None
     version: str | None = None  # None: the version before
+    despite: str | None = None
     channel: Channel = "socket"
 
 
 class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to `POST /v1/rollback`: `started`, or an offer to answer first."""
+    """Answer to `POST /v1/rollback`: `started`, or an offer to answer first; `warning`: its publisher withdrew it."""
 
     model: str
     started: bool
     offer: OfferView | None = None
+    warning: ErrorBody | None = None
+
+
+class InhibitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/inhibitors`: keep updates from `steps` until released, or until it expires.
+
+    A holder that asks again renews what it holds: each holder of a user has one inhibitor.
+    """
+
+    holder: Annotated[str, Meta(min_length=1, max_length=64)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    steps: Annotated[tuple[GatedStep, ...], Meta(min_length=1, max_length=3)] = ("fetch", "activate", "switch")
+    expires_s: Annotated[int, Meta(ge=1, le=INHIBITOR_MAX_S)] = 3600
+
+
+class InhibitorView(msgspec.Struct, frozen=True, kw_only=True):
+    """An inhibitor that is held; `uid` is whose process asked for it, where that is known."""
+
+    id: str
+    holder: str
+    reason: str
+    steps: tuple[GatedStep, ...]
+    until: str
+    uid: int | None = None
+
+
+class InhibitorsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `GET /v1/inhibitors`."""
+
+    inhibitors: tuple[InhibitorView, ...]
+
+
+class ConditionsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/conditions`: what the host knows; what it leaves out, or null, stays as it was."""
+
+    charging: bool | None = None
+    unmetered: bool | None = None
+    parked: bool | None = None
+
+
+class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a condition holds; None is unknown, with the reason. `told_at`: when the host said so, or None."""
+
+    holds: bool | None
+    told_at: str | None = None
+    reason: str | None = None
+
+
+class ConditionsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `GET /v1/conditions` and to `POST /v1/conditions`."""
+
+    charging: ConditionView
+    unmetered: ConditionView
+    parked: ConditionView
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -268,6 +347,28 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[SlotCheck, ...]
     started: bool = False
     offer: OfferView | None = None
+
+
+class RemovalPlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/removal/plan`: what would uninstalling the model remove?"""
+
+    model: str | None = None
+    reason: Reason = "user"
+    user_data: UserDataChoice = "keep"
+
+
+class RemovalPlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/removal/plan`: the plan, and the digest that a confirmation names."""
+
+    plan: RemovalPlan
+    digest: str
+
+
+class RemovalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/removal`: the owner confirms the plan with this digest."""
+
+    plan_digest: str
+    channel: Channel = "socket"
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,3 +428,33 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version: str
     gateway_socket: str
+
+
+class BackupRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/backup` and `POST /v1/restore`: an encrypted file of the user's data, by its absolute path."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    passphrase: Annotated[str, Meta(min_length=1, max_length=1024)]
+    model: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the passphrase, wherever it is printed."""
+        return f"BackupRequest(path={self.path!r}, model={self.model!r})"
+
+
+class BackupResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/backup`: the file, and what is not in it because it is no data (path -> reason)."""
+
+    model: str
+    path: str
+    size_bytes: int
+    skipped: dict[str, str] = {}
+
+
+class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `POST /v1/restore`: of which version and when; where the data that were there before are."""
+
+    model: str
+    version: str | None
+    made_at: str
+    kept_beside: str | None = None

@@ -76,11 +76,15 @@ class Catalog(Document, kw_only=True, frozen=True):
             raise RefuseContent("document-invalid", document=self.NAME, detail="urgency is for security releases only")
 
 
-class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A release that must not be offered any more, with a catalogued reason code."""
+class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A release that must not be offered any more, with a catalogued reason code.
+
+    A *revoked* one has a flaw that its user must know of: going back to it takes a decision that names the reason.
+    """
 
     version: str
     reason: Annotated[str, Meta(max_length=64, pattern=r"^[a-z][a-z0-9-]*$")]
+    revoked: bool = False
 
 
 class Control(Document, kw_only=True, frozen=True, forbid_unknown_fields=True):

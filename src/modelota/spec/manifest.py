@@ -30,6 +30,7 @@ Kind = Literal["feature", "fix", "security"]
 DELTA_PREFIX = "delta-"  # of the codecs that need a base chunk; the operation follows
 
 Permission = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+AtRest = Literal["plain", "sealed"]
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
@@ -231,7 +232,12 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(Document, kw_only=True, frozen=True):
-    """The signed description of one release."""
+    """The signed description of one release.
+
+    `user_data_schema` numbers the layout of the user's data that applications of this version write: going back across
+    a change of it restores the data of before (requirement 6.3-c). `at_rest` is `sealed` when the deployed version must
+    not lie on the disk in plain text (requirement 7.1.2-b).
+    """
 
     NAME: ClassVar[str] = "manifest"
 
@@ -245,6 +251,8 @@ class Manifest(Document, kw_only=True, frozen=True):
     permissions: Annotated[tuple[Permission, ...], Meta(max_length=64)] = ()
     device_models: Annotated[tuple[str, ...], Meta(max_length=4096)] = ()
     interfaces: Annotated[tuple[Interface, ...], Meta(max_length=64)] = ()
+    user_data_schema: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    at_rest: AtRest = "plain"
     provenance: Provenance = Provenance()
     chunks: Annotated[tuple[Chunk, ...], Meta(max_length=limits.CHUNKS_MAX)]
     packs: Annotated[tuple[Pack, ...], Meta(max_length=65_536)]

@@ -6,7 +6,7 @@ was made and how it was rendered is journalled beside it. A decision names the d
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,9 @@ from modelota.spec.document import Document, digest_of
 from modelota.spec.manifest import Bytes, DigestText, Index, Kind, Localised, Mode, ModelName, Permission, Time
 
 Direction = Literal["install", "update", "rollback", "repair"]
+
+
+RETURN_LIMIT_S: Final = 300  # a way back that takes longer is an explicit choice (clause 6.3-b)
 
 
 class PlannedFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -102,6 +105,7 @@ class Offer(Document, kw_only=True, frozen=True):
 
 
 Answer = Literal["accept", "later", "skip", "decline"]
+Condition = Literal["charging", "unmetered", "parked"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +117,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         authority: who answered: `uid:<n>` from the socket's peer credentials, or `embedding-host`.
         channel: where: `terminal`, `script`, `socket`, `host`.
         at: when.
+        conditions: what an accepted update waits for besides what the settings say (requirement 5.3-b).
+        not_before: it does not begin earlier.
     """
 
     offer_digest: DigestText
@@ -120,3 +126,5 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     authority: Annotated[str, Meta(max_length=64)]
     channel: Literal["terminal", "script", "socket", "host"]
     at: Time
+    conditions: tuple[Condition, ...] = ()
+    not_before: Time | None = None

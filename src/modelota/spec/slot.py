@@ -6,7 +6,7 @@ import msgspec
 
 from modelota.errors import RefuseContent
 from modelota.spec import names
-from modelota.spec.manifest import Bytes, DigestText, Manifest, Name, RuntimeUse, Variant
+from modelota.spec.manifest import AtRest, Bytes, DigestText, Manifest, Name, RuntimeUse, Variant
 from modelota.spec.selftest import SelfTests
 from modelota.spec.version import Version
 
@@ -55,6 +55,8 @@ class SlotDescription(msgspec.Struct, frozen=True, kw_only=True):
     self_tests: SelfTests
     permissions: tuple[str, ...] = ()
     memory_bytes: Bytes = 0
+    user_data_schema: int = 1
+    at_rest: AtRest = "plain"
 
     @property
     def size_bytes(self) -> int:
@@ -62,8 +64,10 @@ class SlotDescription(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.size_bytes for file in self.files)
 
 
-def describe(manifest: Manifest, manifest_digest: str, variant: Variant) -> SlotDescription:
-    """The description of the slot that `variant` of `manifest` becomes."""
+def describe(
+    manifest: Manifest, manifest_digest: str, variant: Variant, *, at_rest: AtRest | None = None
+) -> SlotDescription:
+    """The description of the slot that `variant` of `manifest` becomes; `at_rest` None is what the manifest says."""
     return SlotDescription(
         model=manifest.model,
         slot=SlotId(manifest.version, variant.name),
@@ -73,4 +77,6 @@ def describe(manifest: Manifest, manifest_digest: str, variant: Variant) -> Slot
         self_tests=variant.self_tests,
         permissions=manifest.permissions,
         memory_bytes=variant.requires.memory_bytes,
+        user_data_schema=manifest.user_data_schema,
+        at_rest=manifest.at_rest if at_rest is None else at_rest,
     )

@@ -10,11 +10,9 @@ loses data under every pattern. Everything written here is therefore also verifi
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from typing import Protocol
 
 from modelota import faults
 from modelota.errors import AskPerson, ModelotaError, OurBug, TryLater
+from modelota.storage.system_calls import SystemCalls
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -92,14 +91,16 @@ class Disk:
     Args:
         roots: directories the agent owns. A path outside all of them, also through a symbolic link, is refused.
         ledger: told before anything is created.
+        calls: the operating system's; a simulated disk in tests.
 
     All methods raise `AskPerson` `no-space` or `permission-denied`, or `TryLater` `disk-error`; a path outside the
     roots is `OurBug` `invariant-broken`.
     """
 
-    def __init__(self, roots: Iterable[Path], ledger: Ledger) -> None:
+    def __init__(self, roots: Iterable[Path], ledger: Ledger, calls: SystemCalls | None = None) -> None:
         self._roots = tuple(root.resolve() for root in roots)
         self._ledger = ledger
+        self._calls = calls or SystemCalls()
 
     def _inside(self, path: Path) -> Path:
         parent = path.parent.resolve()
@@ -114,7 +115,7 @@ class Disk:
             for directory in reversed([candidate for candidate in missing if not candidate.exists()]):
                 target = self._inside(directory)
                 self._ledger.will_create(target, "directory")
-                target.mkdir(mode=mode, exist_ok=True)
+                self._calls.make_directory(target, mode)
                 self.sync_directory(target.parent)
         return path
 
@@ -127,14 +128,16 @@ class Disk:
         with disk_errors(path):
             try:
                 faults.point("durable.write")
-                with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-                    file.write(data)
-                    file.flush()
-                    self._sync(file.fileno())
+                descriptor = self._calls.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+                try:
+                    self._write(descriptor, 0, data)
+                    self._sync(descriptor)
+                finally:
+                    os.close(descriptor)
                 faults.point("durable.rename")
-                temporary.replace(target)
+                self._calls.rename(temporary, target)
             except OSError:
-                temporary.unlink(missing_ok=True)
+                self._calls.unlink(temporary)
                 raise
             self.sync_directory(target.parent)
         self._ledger.removed(temporary)
@@ -148,28 +151,62 @@ class Disk:
         with disk_errors(path):
             if not target.exists():
                 self._ledger.will_create(target, kind)
-            return os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+            return self._calls.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+    def create_file(self, path: Path, *, kind: str = "file", mode: int = 0o600) -> int:
+        """Make a file that is not there yet, as `open_file` does otherwise; one that is there is an error."""
+        target = self._inside(path)
+        with disk_errors(path):
+            self._ledger.will_create(target, kind)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            return self._calls.open(target, flags, mode)
 
     def write_at(self, descriptor: int, offset: int, data: bytes | memoryview, path: Path) -> None:
         """Write all of `data` at `offset`."""
-        view = memoryview(data)
         with disk_errors(path):
             faults.point("durable.write")
-            while view:
-                written = os.pwrite(descriptor, view, offset)
-                view = view[written:]
-                offset += written
+            self._write(descriptor, offset, data)
+
+    def _write(self, descriptor: int, offset: int, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            written = self._calls.write(descriptor, view, offset)
+            view = view[written:]
+            offset += written
+
+    def clone_range(
+        self, source: Path, source_offset: int, size_bytes: int, descriptor: int, offset: int, path: Path
+    ) -> bool:
+        """Let `path`, open as `descriptor`, share blocks of `source` until one of them is written (a reflink).
+
+        Not a link: each file has an inode of its own. Returns False, and changes nothing, where the file system can't.
+        """
+        with disk_errors(path):
+            faults.point("durable.write")
+            try:
+                other = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except OSError:  # it went meanwhile: then there is nothing to share
+                return False
+            try:
+                self._calls.clone_range(other, source_offset, size_bytes, descriptor, offset)
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    raise
+                return False
+            finally:
+                os.close(other)
+        return True
 
     def truncate(self, descriptor: int, size_bytes: int, path: Path) -> None:
         """Give a file of ours its size."""
         with disk_errors(path):
-            os.ftruncate(descriptor, size_bytes)
+            self._calls.truncate(descriptor, size_bytes)
 
     def reserve(self, descriptor: int, offset: int, length_bytes: int, path: Path) -> None:
         """Have the file system set blocks aside for a range, so that a later write there can't find the disk full."""
         with disk_errors(path):
             try:
-                os.posix_fallocate(descriptor, offset, length_bytes)
+                self._calls.allocate(descriptor, offset, length_bytes)
             except OSError as error:
                 if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV}:
                     raise
@@ -181,17 +218,13 @@ class Disk:
 
     def _sync(self, descriptor: int) -> None:
         faults.point("durable.fsync")
-        os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
+        self._calls.sync(descriptor)
 
     def sync_directory(self, path: Path) -> None:
         """Flush a directory, so that names created, renamed or removed in it survive power loss."""
         with disk_errors(path):
             faults.point("durable.fsync-dir")
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._calls.sync_directory(path)
 
     def rename(self, source: Path, target: Path, *, kind: str = "file") -> None:
         """Give `source` its final name, durably. A directory must not exist at `target`."""
@@ -199,7 +232,7 @@ class Disk:
         self._ledger.will_create(inside, kind)
         with disk_errors(target):
             faults.point("durable.rename")
-            self._inside(source).rename(inside)
+            self._calls.rename(self._inside(source), inside)
             self.sync_directory(inside.parent)
             if source.parent.resolve() != inside.parent:
                 self.sync_directory(source.parent)
@@ -216,7 +249,7 @@ class Disk:
         self._ledger.will_create(inside, kind)
         with disk_errors(target):
             faults.point("durable.rename")
-            _exchange(other, inside)
+            self._calls.exchange(other, inside)
             self.sync_directory(inside.parent)
             self.sync_directory(other.parent)
 
@@ -227,27 +260,55 @@ class Disk:
         self._ledger.will_create(inside, "link")
         self._ledger.will_create(temporary, "temporary")
         with disk_errors(link):
-            temporary.unlink(missing_ok=True)  # what a kill left
-            temporary.symlink_to(target)
+            self._calls.unlink(temporary)  # what a kill left
+            self._calls.symlink(temporary, target)
             try:
                 faults.point("durable.switch")
-                temporary.replace(inside)
+                self._calls.rename(temporary, inside)
             except OSError:
-                temporary.unlink(missing_ok=True)
+                self._calls.unlink(temporary)
                 raise
             self.sync_directory(inside.parent)
 
     def set_mode(self, path: Path, mode: int) -> None:
         """Change permissions of a file or directory of ours."""
         with disk_errors(path):
-            self._inside(path).chmod(mode, follow_symlinks=True)
+            self._calls.chmod(self._inside(path), mode)
+
+    def set_times(self, path: Path, mtime_ns: int) -> None:
+        """Set when a file or directory of ours was last changed; a link is not followed."""
+        with disk_errors(path):
+            self._calls.set_times(self._inside(path), mtime_ns)
+
+    def tag(self, path: Path, name: str, value: bytes) -> None:
+        """Set an extended attribute of a file of ours; where the file system keeps none, nothing happens.
+
+        A read-only file is made writable meanwhile: the kernel asks for that (xattr(7)).
+        """
+        with disk_errors(path):
+            inside = self._inside(path)
+            mode = stat.S_IMODE(inside.stat().st_mode)
+            if not mode & stat.S_IWUSR:
+                inside.chmod(mode | stat.S_IWUSR)
+            try:
+                os.setxattr(inside, name, value)
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:
+                    raise
+            finally:
+                inside.chmod(mode)
+
+    def give(self, path: Path, uid: int) -> None:
+        """Make a file of ours another user's; a link is not followed."""
+        with disk_errors(path):
+            os.chown(self._inside(path), uid, -1, follow_symlinks=False)
 
     def share_directory(self, path: Path, group: int) -> None:
         """Let members of `group` pass through a directory of ours, to what they know the name of; not list it."""
         with disk_errors(path):
             inside = self._inside(path)
-            os.chown(inside, -1, group, follow_symlinks=False)
-            inside.chmod(0o710)
+            self._calls.chown(inside, group)
+            self._calls.chmod(inside, 0o710)
 
     def remove(self, path: Path) -> None:
         """Remove a file, link or whole directory, never following a link; a missing one is fine."""
@@ -260,23 +321,14 @@ class Disk:
                 self._ledger.removed(target)
                 return
             if stat.S_ISDIR(information.st_mode):
-                _make_removable(target)
-                shutil.rmtree(target)
+                self._make_removable(target)
+                self._calls.remove_tree(target)
             else:
-                target.unlink()
+                self._calls.unlink(target)
             self.sync_directory(target.parent)
         self._ledger.removed(target)
 
-
-def _exchange(one: Path, other: Path) -> None:
-    """renameat2 with RENAME_EXCHANGE, which the standard library does not offer."""
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) != 0:  # AT_FDCWD, RENAME_EXCHANGE
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(one))
-
-
-def _make_removable(directory: Path) -> None:
-    """Give the owner write permission on the directories of a read-only slot, so that it can be emptied."""
-    for folder, _, _ in os.walk(directory):
-        Path(folder).chmod(0o700)
+    def _make_removable(self, directory: Path) -> None:
+        """Give the owner write permission on the directories of a read-only slot, so that it can be emptied."""
+        for folder, _, _ in os.walk(directory):
+            self._calls.chmod(Path(folder), 0o700)

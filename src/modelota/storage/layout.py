@@ -44,6 +44,11 @@ class Layout:
         return self.root / "keys"
 
     @property
+    def seal_secret(self) -> Path:
+        """The secret from which the keys of local sealed objects are derived (0600)."""
+        return self.keys / "local-seal.key"
+
+    @property
     def trust_cache(self) -> Path:
         """TUF metadata cache; disposable."""
         return self.root / "trust-cache"
@@ -114,9 +119,14 @@ class ModelLayout:
         return self.directory / "userdata"
 
     @property
-    def reports(self) -> Path:
-        """Deployment reports."""
-        return self.directory / "reports"
+    def backups(self) -> Path:
+        """Sealed copies of the user's data."""
+        return self.directory / "backups"
+
+    @property
+    def kept(self) -> Path:
+        """Sealed chunks of versions that are kept without a slot."""
+        return self.directory / "kept"
 
     def slot(self, name: str) -> Path:
         """Directory of the slot called `<version>+<variant>`."""

@@ -39,6 +39,21 @@ class DatabaseLedger:
                 (str(path), kind, iso(self._clock.now())),
             )
 
+    def will_write(self, path: str, kind: str, digest: str | None) -> None:
+        """Note something outside the root before it is written, and what it will hold, so that it is known later.
+
+        Args:
+            path: absolute; or a scheme and a name (`keyring:…`), for what is not a file.
+            kind: what it is.
+            digest: BLAKE3 of its content (of a link: of its target); None when the content is a secret.
+        """
+        with transaction(self._connection, self._path) as connection:
+            connection.execute(
+                "INSERT INTO ledger (path, kind, created_at, digest) VALUES (?, ?, ?, ?) ON CONFLICT (path) "
+                "DO UPDATE SET removed_at = NULL, kind = excluded.kind, digest = excluded.digest",
+                (path, kind, iso(self._clock.now()), digest),
+            )
+
     def removed(self, path: Path) -> None:
         """Note that `path`, and everything below it, is gone."""
         with transaction(self._connection, self._path) as connection:

@@ -10,6 +10,7 @@ from typing import Final
 
 from modelota.errors import TryLater
 from modelota.storage.durable import disk_errors
+from modelota.storage.owner import require_owner
 
 _HOLDER_BYTES: Final = 32
 
@@ -22,10 +23,11 @@ class RootLock:
 
     Raises:
         TryLater: `device-busy` with the holder's process id.
-        AskPerson: `permission-denied`, `no-space`.
+        AskPerson: `root-of-other-user`, `permission-denied`, `no-space`.
     """
 
     def __init__(self, path: Path) -> None:
+        require_owner(path.parent)
         with disk_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:

@@ -2,18 +2,28 @@
 
 A slot holds `files/` (the release, read-only), and its own `cache/` and `log/` (requirement 6.4-b); the engine's socket
 lies in the runtime directory under the slot's name. A slot directory is never adopted because it exists: the agent's
-database says which slots there are and what their files must be.
+database says which slots there are and what their files must be. Copies of that description and of the manifest lie in
+the slot, for the day the database can't be read: what `current` names is then verified by them and served.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from modelota.errors import ModelotaError
 from modelota.spec import names
+from modelota.spec.limits import MANIFEST_MAX_BYTES, MIB
 from modelota.spec.slot import SlotDescription, SlotId
 from modelota.storage.durable import Disk, disk_errors
 from modelota.storage.layout import ModelLayout
+
+DESCRIPTION: Final = "slot.json"
+MANIFEST: Final = "manifest.json"
+DESCRIPTION_MAX_BYTES: Final = 16 * MIB
 
 
 class Slots:
@@ -69,6 +79,55 @@ class Slots:
             self._disk.remove(assembled)
         else:
             self._disk.rename(assembled, place, kind="slot")
+
+    def keep_description(
+        self, description: SlotDescription, manifest: bytes | None, directory: Path | None = None
+    ) -> None:
+        """Keep copies of a slot's description and manifest in it, if it is there, or in the directory that becomes it.
+
+        Args:
+            description: of the slot.
+            manifest: the bytes that its digest is of; None when they are not at hand.
+            directory: of a slot that has not got its place yet.
+        """
+        directory = directory or self.directory(description.slot)
+        for name, data in ((DESCRIPTION, msgspec.json.encode(description)), (MANIFEST, manifest)):
+            path = directory / name
+            with disk_errors(path):
+                known = path.read_bytes() if data is not None and path.is_file() else None
+            if data is not None and data != known and directory.is_dir():
+                self._disk.write_file(path, data, mode=0o400, kind="slot description")
+
+    def kept_manifest(self, description: SlotDescription) -> bytes | None:
+        """The manifest that lies in a slot; None when there is none, or it is not the one of the description."""
+        try:
+            with (self.directory(description.slot) / MANIFEST).open("rb") as file:
+                data = file.read(MANIFEST_MAX_BYTES)
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == description.manifest_digest else None
+
+    def kept_description(self, slot: SlotId) -> SlotDescription | None:
+        """The copy that lies in a slot; None when there is none, or it is not of this slot."""
+        path = self.directory(slot) / DESCRIPTION
+        try:
+            with path.open("rb") as file:
+                found = msgspec.json.decode(file.read(DESCRIPTION_MAX_BYTES), type=SlotDescription)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return found if found.slot == slot else None
+
+    def described(self) -> tuple[SlotDescription, ...]:
+        """What the slots that are there say of themselves."""
+        found = []
+        for name in self.found():
+            try:
+                description = self.kept_description(SlotId.parse(name))
+            except ModelotaError:  # not a slot's name
+                continue
+            if description is not None:
+                found.append(description)
+        return tuple(found)
 
     def remove(self, slot: SlotId) -> None:
         """Remove a slot's directory."""

@@ -208,9 +208,10 @@ class Staging:
 
     def remove_pack(self, pack: str) -> None:
         """Drop a staged pack whose chunks are durable elsewhere."""
-        descriptor = self._files.pop(pack, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        with self._files_lock:
+            descriptor = self._files.pop(pack, None)
+            if descriptor is not None:
+                os.close(descriptor)
         self._disk.remove(self.path(pack))
         self._have = {entry for entry in self._have if entry[0] != pack}
         self._unsynced.pop(pack, None)

@@ -11,6 +11,7 @@ import msgspec
 from modelota.telemetry.profile import usable_cores
 
 _ROOT: Final = Path("/")
+_FED: Final = frozenset({"Charging", "Full", "Not charging"})  # battery states that only external power allows
 _PLAUSIBLE_C: Final = range(-40, 151)  # sensors that are not there answer with -274 or with 200 and more
 
 
@@ -70,13 +71,19 @@ def _temperature(sys: Path) -> float | None:
 
 
 def _power(sys: Path) -> str | None:
-    kinds: dict[str, list[str | None]] = {}
+    """What the device runs on (kernel: Documentation/ABI/testing/sysfs-class-power)."""
+    has_battery = False
     for supply in sorted((sys / "class/power_supply").glob("*")):
-        kinds.setdefault(_text(supply / "type") or "", []).append(_text(supply / "online"))
-    external = [online for kind, values in kinds.items() if kind in {"Mains", "USB"} for online in values]
-    if "1" in external:
-        return "mains"
-    return "battery" if "Battery" in kinds else None
+        if _text(supply / "scope") == "Device":  # the battery of a mouse says nothing about this device
+            continue
+        kind = _text(supply / "type") or ""
+        if kind.startswith(("Mains", "USB", "Wireless")) and _text(supply / "online") not in {None, "0"}:
+            return "mains"
+        if kind in {"Battery", "UPS"}:
+            has_battery = True
+            if _text(supply / "status") in _FED:
+                return "mains"
+    return "battery" if has_battery else None
 
 
 def _text(path: Path) -> str | None:

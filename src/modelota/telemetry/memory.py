@@ -12,7 +12,10 @@ from typing import Final
 
 import msgspec
 
-_PROC: Final = Path("/proc")
+from modelota.telemetry import cgroup
+
+_ROOT: Final = Path("/")
+_PROC: Final = _ROOT / "proc"
 _KIB: Final = 1024
 _PARTS: Final = ("Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
 
@@ -24,7 +27,8 @@ class MemoryReading(msgspec.Struct, frozen=True, kw_only=True):
         pss_bytes: proportional share of everything resident.
         anon_bytes: its part that only swap could free.
         file_bytes: its part that is mapped files (weights): reclaimable, but needed.
-        shmem_bytes: its part that is shared memory.
+        shmem_bytes: its part that is shared memory, with what memory files hold that no process has mapped: a sealed
+            slot is opened into such files.
         rss_bytes: everything resident, shared pages counted once per process: does not change when another process
             maps the same files, so it compares two versions where `pss_bytes` says what this one costs now.
         processes: how many were summed.
@@ -52,6 +56,7 @@ def tree_memory(pid: int, *, proc: Path = _PROC) -> MemoryReading:
     """
     sums = dict.fromkeys(_PARTS, 0)
     counted = 0
+    memory_files: dict[tuple[int, int], int] = {}
     for member in process_tree(pid, proc=proc):
         try:
             parts = _rollup((proc / str(member) / "smaps_rollup").read_text(encoding="ascii"))
@@ -69,6 +74,10 @@ def tree_memory(pid: int, *, proc: Path = _PROC) -> MemoryReading:
         counted += 1
         for name in _PARTS:
             sums[name] += parts[name]
+        memory_files |= _memory_files(proc / str(member) / "fd")
+    unmapped = max(0, sum(memory_files.values()) - sums["Pss_Shmem"])
+    for name in ("Rss", "Pss", "Pss_Shmem"):
+        sums[name] += unmapped
     return MemoryReading(
         pss_bytes=sums["Pss"],
         anon_bytes=sums["Pss_Anon"],
@@ -77,6 +86,44 @@ def tree_memory(pid: int, *, proc: Path = _PROC) -> MemoryReading:
         rss_bytes=sums["Rss"],
         processes=counted,
     )
+
+
+def room_beside(pid: int, *, base: Path = _ROOT) -> int | None:
+    """Bytes that a further process can have without swapping, and without taking from process `pid` what it maps.
+
+    The kernel counts mapped files as available, because it could drop them; a model that is in use needs them.
+
+    Returns:
+        None where it cannot be told.
+    """
+    available_bytes = _available_bytes(base / "proc/meminfo")
+    if available_bytes is None:
+        return None
+    room_bytes = cgroup.memory_room_bytes(base / "proc", base / "sys")
+    free_bytes = max(0, available_bytes - (tree_memory(pid, proc=base / "proc").file_bytes or 0))
+    return free_bytes if room_bytes is None else min(free_bytes, room_bytes)
+
+
+def _available_bytes(path: Path) -> int | None:
+    try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    words = next((line.split() for line in lines if line.startswith("MemAvailable:")), [])
+    return int(words[1]) * _KIB if len(words) == 3 and words[1].isdigit() else None
+
+
+def _memory_files(folder: Path) -> dict[tuple[int, int], int]:
+    """Bytes that each memory file (memfd_create(2)) which a process holds open takes, by device and inode."""
+    found: dict[tuple[int, int], int] = {}
+    try:
+        for entry in folder.iterdir():
+            if str(entry.readlink()).startswith("/memfd:"):
+                status = entry.stat()
+                found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    except OSError:  # it ended, or closed one meanwhile: what was seen counts
+        return found
+    return found
 
 
 def process_tree(pid: int, *, proc: Path = _PROC) -> list[int]:

@@ -58,10 +58,14 @@ class DeviceUnderTest:
     Args:
         root: enrolled (`enrol`) before it is started.
         environment: added to the supervisor's and so to the worker's environment.
+        python: the interpreter whose modelota runs the device; a test may set another one while it does not run.
     """
 
-    def __init__(self, root: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, *, environment: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> None:
         self.root = root
+        self.python = python
         self.layout = Layout(root)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +93,7 @@ class DeviceUnderTest:
         log = (self.root.parent / f"{self.root.name}.log").open("ab")
         with log:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and code
-                [sys.executable, "-c", _RUN, str(self.root)], env=environment, stdout=log, stderr=log
+                [self.python, "-P", "-c", _RUN, str(self.root)], env=environment, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:

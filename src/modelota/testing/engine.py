@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         exit_at_start: ends at once with this status.
         unhealthy: listens, but answers `/health` with 503.
         crash_after: kills itself when this many answers have been given and another is asked for.
+        error_after: answers 500 to everything once this many answers have been given.
         ballast_bytes: memory it holds.
         helpers: processes it starts, which do nothing and ignore SIGTERM.
     """
@@ -66,6 +68,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     exit_at_start: int | None = None
     unhealthy: bool = False
     crash_after: int | None = None
+    error_after: int | None = None
     ballast_bytes: int = 0
     helpers: int = 0
 
@@ -138,16 +141,20 @@ class FakeEngine:
         body = msgspec.json.decode(request.body, type=dict[str, Any])
         if self._script.crash_after is not None and len(self.requests) >= self._script.crash_after:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._script.error_after is not None and len(self.requests) >= self._script.error_after:
+            return json_response({"error": {"message": "told to fail"}}, 500)
         self.requests.append(body)
         self.arrived.set()
         tokens = self._tokens(body)
         if body.get("stream"):
             headers = {"content-type": "text/event-stream"}
             return StreamingResponse(headers=headers, chunks=self._stream(tokens))
+        began = time.monotonic()
         text = "".join([token async for token in self._paced(tokens)])
         self.finished += 1
+        timings = {"predicted_n": len(tokens), "predicted_ms": 1000 * (time.monotonic() - began) + 1}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return json_response({"choices": [choice], "usage": {"completion_tokens": len(tokens)}})
+        return json_response({"choices": [choice], "usage": {"completion_tokens": len(tokens)}, "timings": timings})
 
     def _tokens(self, body: dict[str, Any]) -> list[str]:
         """The answer in words; repeated up to the asked length when the end is to be ignored."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelota.content.delta import numeric
 from modelota.content.delta.contract import Loops
+from modelota.content.delta.elements_numpy import choose_contexts
 from modelota.content.delta.loops import loops
 
 KINDS = sorted(numeric.ELEMENTS)
@@ -109,8 +110,8 @@ def test_context_choice_covers_all_exponents() -> None:
     counts = np.zeros((256, 256), dtype=np.uint32)
     counts[:, 0] = 5000
     counts[:, 1] = np.arange(256) * 100
-    first, merged = numeric.choose_contexts(counts)
+    first, merged = choose_contexts(counts)
     assert 1 <= len(merged) <= 32
     assert first + len(merged) <= 256
     assert int(merged.sum()) == int(counts.sum())
-    assert math.isclose(numeric.choose_contexts(np.zeros((256, 256), dtype=np.uint32))[1].sum(), 0)
+    assert math.isclose(choose_contexts(np.zeros((256, 256), dtype=np.uint32))[1].sum(), 0)

@@ -32,6 +32,16 @@ def test_any_pair_comes_back_and_never_grows(kind: str, target: bytes, base: byt
         assert decode_delta(op, coded, base, len(target), engine=one) == target
 
 
+@pytest.mark.parametrize("kind", sorted(ELEMENTS))
+def test_a_pattern_of_changes_comes_back(kind: str) -> None:
+    """For every kind, a chunk and a base that the kind's own operation suits: most bytes the same, the rest alike."""
+    base = bytes(range(256)) * 16
+    target = bytes(byte ^ (place % 7 == 0) for place, byte in enumerate(base))
+    op, coded = encode_delta(target, base, kind)
+    for one in (loops(), loops("numpy")):
+        assert decode_delta(op, coded, base, len(target), engine=one) == target
+
+
 @given(st.sampled_from(sorted(ELEMENTS)), st.binary(min_size=1, max_size=600))
 @settings(max_examples=100, deadline=None)
 def test_a_chunk_by_itself_comes_back(kind: str, target: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 
@@ -29,6 +30,24 @@ def test_takes_and_skips(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.take(0) == b""
     assert (source.position, source.left_bytes) == (63, 37)
     assert source.take(37) == bytes(range(63, 100))
+
+
+@pytest.mark.parametrize("window_bytes", [4, 9, 1000])
+def test_skips_lists_of_texts(monkeypatch: pytest.MonkeyPatch, window_bytes: int) -> None:
+    """Wherever the window ends; what is cut off or beyond the limit is refused as anywhere."""
+    monkeypatch.setattr(module, "_WINDOW_BYTES", window_bytes)
+    length = struct.Struct("<Q")
+    data = b"".join(length.pack(size) + bytes(size) for size in (3, 0, 40, 1, 7)) + b"end"
+    source = Source(io.BytesIO(data), len(data))
+    source.skip_texts(5, length)
+    assert source.take(3) == b"end"
+    source = Source(io.BytesIO(data), len(data))
+    source.limit(len(data) - 4)
+    with pytest.raises(AskPerson, match="model-file-hostile"):
+        source.skip_texts(5, length)
+    source = Source(io.BytesIO(data[:-4]), len(data) - 4)
+    with pytest.raises(AskPerson, match="model-unreadable"):
+        source.skip_texts(5, length)
 
 
 def test_refuses_what_is_not_there() -> None:

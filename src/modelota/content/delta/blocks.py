@@ -8,33 +8,16 @@ two whole numbers; so how far it was from one, and on which side, is the context
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from modelota.content.delta import numeric, symbols
-from modelota.content.delta.contract import F32, I8, MOVED, STILL, U8, Expected, Flags, Loops, Residuals, invalid
-from modelota.content.delta.lanes import Reader
+from modelota.content.delta import numeric
+from modelota.content.delta.coded import Reader
+from modelota.content.delta.contract import Loops, invalid
 from modelota.content.delta.layouts import BY_NUMBER, Layout
 
 _HEAD: Final = struct.Struct("<B")
-_HALF: Final = numeric.ELEMENTS["f16"]
-_MOVED_CONTEXTS: Final = 16
-_NO_SUBS: Final = np.empty((0, 0), dtype=np.int8)
-
-
-class Foretold(NamedTuple):
-    """What the scales foretell about values.
-
-    Attributes:
-        before: (groups, values in a group) of the base.
-        moved: groups whose scale or minimum changed, so that the values do, too.
-        expected: their values.
-    """
-
-    before: I8
-    moved: Flags
-    expected: Expected
 
 
 def encode(loops: Loops, target: bytes, base: bytes, layout: Layout) -> bytes:
@@ -42,18 +25,7 @@ def encode(loops: Loops, target: bytes, base: bytes, layout: Layout) -> bytes:
     size = len(target) // layout.block_bytes * layout.block_bytes
     new = np.frombuffer(target, dtype=np.uint8, count=size).reshape(-1, layout.block_bytes)
     old = numeric.fit(base, size).reshape(-1, layout.block_bytes)
-    out = [_HEAD.pack(layout.number)]
-    for field in range(len(layout.halves_at)):
-        before, after = layout.split_half(old, field), layout.split_half(new, field)
-        out.append(numeric.encode_elements(loops, after, before, _HALF))
-    subs = [layout.split_subs(blocks) for blocks in (old, new)] if layout.subs_at else [_NO_SUBS, _NO_SUBS]
-    if layout.subs_at:
-        out.append(_encode_values(loops, subs[1], _foretell_subs(loops, layout, old, new, subs[0])))
-    scales = [_scales(blocks, layout, part) for blocks, part in zip((old, new), subs, strict=True)]
-    quants = loops.split(new, layout).reshape(-1, layout.group)
-    were = loops.split(old, layout).reshape(-1, layout.group)
-    out.append(_encode_values(loops, quants, _foretell(loops, were, scales[0], scales[1], layout.limits)))
-    return b"".join([*out, target[size:]])
+    return b"".join([_HEAD.pack(layout.number), loops.encode_blocks(new, old, layout), target[size:]])
 
 
 def decode(loops: Loops, coded: bytes, base: bytes, size_bytes: int) -> bytes:
@@ -69,101 +41,8 @@ def decode(loops: Loops, coded: bytes, base: bytes, size_bytes: int) -> bytes:
         raise invalid("layout")
     size = size_bytes // layout.block_bytes * layout.block_bytes
     old = numeric.fit(base, size).reshape(-1, layout.block_bytes)
-    new = np.empty_like(old)
-    for field, at in enumerate(layout.halves_at):
-        found = numeric.decode_elements(loops, reader, layout.split_half(old, field))
-        new[:, at : at + 2] = found.reshape(-1, 2)
-    subs = [_NO_SUBS, _NO_SUBS]
-    if layout.subs_at:
-        before = layout.split_subs(old)
-        after = _decode_values(loops, reader, _foretell_subs(loops, layout, old, new, before))
-        layout.join_subs(after, new)
-        subs = [before, layout.split_subs(new)]
-    scales = [_scales(blocks, layout, part) for blocks, part in zip((old, new), subs, strict=True)]
-    before = loops.split(old, layout).reshape(-1, layout.group)
-    quants = _decode_values(loops, reader, _foretell(loops, before, scales[0], scales[1], layout.limits))
-    loops.join(quants.reshape(-1, layout.values), layout, new)
-    tail = bytes(reader.take(size_bytes - size))
+    new, used = loops.decode_blocks(reader.rest(), old, layout)
+    reader.take(used)
+    tail = reader.take(size_bytes - size)
     reader.end()
-    return new.tobytes() + tail
-
-
-def _half(blocks: U8, layout: Layout, field: int) -> F32:
-    return layout.split_half(blocks, field).view("<f2").astype(np.float32)
-
-
-def _foretell(
-    loops: Loops, before: I8, old: tuple[F32, F32], new: tuple[F32, F32], limits: tuple[int, int]
-) -> Foretold:
-    with np.errstate(invalid="ignore"):
-        moved = ((old[0] != new[0]) | (old[1] != new[1])) & (new[0] != 0)
-    moved &= np.isfinite(old[0]) & np.isfinite(old[1]) & np.isfinite(new[0]) & np.isfinite(new[1])
-    return Foretold(before, moved, loops.expect(before, moved, old, new, limits))
-
-
-def _foretell_subs(loops: Loops, layout: Layout, old: U8, new: U8, before: I8) -> Foretold:
-    """Scales of groups are multiples of the block's first half, minima of its second."""
-    kinds = 2 if layout.minima else 1
-    zeros = np.zeros(len(old), dtype=np.float32)
-    parts = []
-    for kind in range(kinds):
-        column = np.ascontiguousarray(before[:, kind::kinds])
-        was, now = (_half(blocks, layout, kind) for blocks in (old, new))
-        parts.append(_foretell(loops, column, (was, zeros), (now, zeros), layout.sub_limits))
-    return parts[0] if kinds == 1 else _beside(before, parts)
-
-
-def _beside(before: I8, parts: list[Foretold]) -> Foretold:
-    """A scale beside its minimum, because they change together; a block is moved if either is."""
-    moved = parts[0].moved | parts[1].moved
-    values = before[moved]
-    side = np.zeros(values.shape, dtype=np.uint8)
-    for kind, part in enumerate(parts):
-        which = part.moved[moved]
-        values[which, kind::2] = part.expected.values
-        side[which, kind::2] = part.expected.side
-    distance = side & np.uint8(3)
-    contexts = (distance[:, 0::2] << np.uint8(2) | distance[:, 1::2]).ravel()
-    return Foretold(before, moved, Expected(values, side, contexts))
-
-
-def _scales(blocks: U8, layout: Layout, subs: I8) -> tuple[F32, F32]:
-    """Scale and minimum of each group. Exact in binary32: 11 bits times at most 8."""
-    with np.errstate(invalid="ignore"):  # no numbers, or infinity times 0: such groups are not moved
-        scale = _half(blocks, layout, 0)
-        minimum = _half(blocks, layout, 1) if len(layout.halves_at) > 1 else np.zeros_like(scale)
-        if layout.subs_at:
-            kinds = 2 if layout.minima else 1
-            factors = subs.astype(np.float32)
-            scale = (scale[:, None] * factors[:, ::kinds]).ravel()
-            minimum = (minimum[:, None] * factors[:, 1::kinds]).ravel() if layout.minima else np.zeros_like(scale)
-        return scale, minimum * np.float32(layout.minimum_sign)
-
-
-def _encode_values(loops: Loops, after: I8, foretold: Foretold) -> bytes:
-    """Residuals of values whose scale stayed, then of those whose scale moved."""
-    before, moved, expected = foretold
-    still, rest = loops.residuals(after, before, moved, expected)
-    zeros = np.zeros(still.symbols.size, dtype=np.uint8)
-    first = symbols.encode(loops, still.symbols, zeros, 1, still.escapes.tobytes())
-    return first + symbols.encode(loops, rest.symbols, expected.contexts, _MOVED_CONTEXTS, rest.escapes.tobytes())
-
-
-def _decode_values(loops: Loops, reader: Reader, foretold: Foretold) -> I8:
-    before, moved, expected = foretold
-    size = (before.size - expected.values.size) // STILL[0]
-    zeros = np.zeros(size, dtype=np.uint8)
-    still = Residuals(*_decode_residuals(loops, reader, zeros, 1, STILL))
-    rest = Residuals(*_decode_residuals(loops, reader, expected.contexts, _MOVED_CONTEXTS, MOVED))
-    return loops.restore(before, moved, expected, still, rest)
-
-
-def _decode_residuals(loops: Loops, reader: Reader, contexts: U8, count: int, shape: tuple[int, int]) -> tuple[U8, U8]:
-    many, bits = shape
-    full = np.uint8((1 << bits) - 1)
-
-    def escapes(found: U8) -> int:
-        return sum(int(np.count_nonzero((found >> np.uint8(place * bits)) & full == full)) for place in range(many))
-
-    found, tail = symbols.decode(loops, reader, contexts, count, escapes)
-    return found, np.frombuffer(tail, dtype=np.uint8)
+    return b"".join([new.data, tail])

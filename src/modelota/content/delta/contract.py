@@ -1,13 +1,13 @@
 """What the codec does for every value, as a seam: in NumPy, or in the native kernel. Both give the same bytes.
 
-`docs/formats/delta.md` says what each function computes; `native/delta.c` and `loops_numpy.py` are two implementations
-of it. Whoever calls them has checked sizes: a length that does not fit is an `OurBug`, data that do not fit are a
-`RefuseContent`.
+`docs/formats/delta.md` says what each function reads and writes; `native/delta.c` and the modules around
+`loops_numpy.py` are two implementations of it. Whoever calls them has checked sizes: a length that does not fit is an
+`OurBug`, data that do not fit are a `RefuseContent`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ U32 = npt.NDArray[np.uint32]
 I8 = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.intp]
 
 SCALE_BITS: Final = 12
 SCALE: Final = 1 << SCALE_BITS  # what the frequencies of a context sum to
@@ -96,82 +97,37 @@ class Residuals(NamedTuple):
 
 
 class Loops(Protocol):
-    """The per-value functions. All arrays are one-dimensional, contiguous, little-endian."""
+    """The functions that look at every value. All arrays are contiguous and little-endian.
+
+    What decodes reads from the front of `coded`, returns how many bytes it took beside what it found, and raises
+    `RefuseContent` (`delta-invalid`).
+    """
 
     name: str
 
-    def read_tables(self, coded: U8, contexts: int) -> tuple[U16, int]:
-        """(contexts, 256) frequencies from the front of `coded`, and how many bytes they took.
+    def encode_elements(self, target: U8, base: U8, elements: Elements) -> bytes:
+        """Code what makes `target` of `base`: as many bytes, of whole elements."""
 
-        Raises:
-            RefuseContent: `delta-invalid`.
-        """
+    def decode_elements(self, coded: U8, base: U8) -> tuple[U8, int]:
+        """The target, as many bytes as `base` has."""
 
-    def decoding_table(self, frequencies: U16) -> Any:  # noqa: ANN401 - whatever `lanes_decode` wants
-        """Prepare (contexts, 256) frequencies, each context's summing to `SCALE`, for `lanes_decode`."""
+    def encode_blocks(self, target: U8, base: U8, layout: Layout) -> bytes:
+        """Code the fields of whole blocks; both are (blocks, bytes)."""
 
-    def lanes_decode(self, table: Any, contexts: U8, states: U32, words: U16) -> tuple[U8, int]:  # noqa: ANN401
-        """Symbols for `contexts`, and how many words that took; `states` are left as they are at the end.
+    def decode_blocks(self, coded: U8, base: U8, layout: Layout) -> tuple[U8, int]:
+        """The target, as many blocks as `base` has."""
 
-        Raises:
-            RefuseContent: `delta-invalid`: the words run out.
-        """
+    def encode_gaps(self, positions: Positions) -> bytes:
+        """Code ascending positions."""
 
-    def lanes_encode(self, frequencies: U16, contexts: U8, symbols: U8, states: U32) -> U16:
-        """Words from which `lanes_decode` makes `symbols`; turns `states` from the last to the first."""
+    def decode_gaps(self, coded: U8, count: int, places: int) -> tuple[Positions, int]:
+        """`count` ascending positions below `places`."""
 
-    def counts(self, contexts: U8, symbols: U8, count: int) -> U32:
-        """(count, 256): how often each symbol occurs in each context; contexts are less than `count`."""
+    def encode_symbols(self, symbols: U8) -> bytes:
+        """Code symbols in one context, without a tail."""
 
-    def contexts(self, base: U8, elements: Elements, first: int, count: int) -> U8:
-        """Of each element of `base`: its exponent less `first`, at least 0 and less than `count`."""
-
-    def forward(self, base: U8, target: U8, elements: Elements, drop: int, listed: U32) -> Differences:
-        """What makes `target` of `base`.
-
-        Args:
-            base: bytes of whole elements.
-            target: as many.
-            elements: what both consist of.
-            drop: lower bits of magnitudes that are not looked at.
-            listed: differences, modulo the width, with tokens of their own where those are at least `DIRECT`; all of
-                other `slot_of`.
-        """
-
-    def leftover_bits(self, tokens: U8, listed: int) -> tuple[int, int]:
-        """How many bits of signs and of extras these tokens leave over.
-
-        Raises:
-            RefuseContent: `delta-invalid`: a token is none, with so many listed.
-        """
-
-    def inverse(self, base: U8, tokens: U8, elements: Elements, drop: int, listed: U32, leftover: Leftover) -> U8:
-        """The target; `leftover_bits` has accepted `tokens`, and `leftover` has as many."""
-
-    def split(self, blocks: U8, layout: Layout) -> I8:
-        """(blocks, values): the quants of (blocks, bytes)."""
-
-    def join(self, quants: I8, layout: Layout, blocks: U8) -> None:
-        """Put quants where `split` takes them from; what does not fit its bits is cut."""
-
-    def expect(
-        self, before: I8, moved: Flags, old: tuple[F32, F32], new: tuple[F32, F32], limits: tuple[int, int]
-    ) -> Expected:
-        """What the values of moved groups become when (scale, minimum) change from `old` to `new`.
-
-        Args:
-            before: (groups, values in a group).
-            moved: of each group; where it is, all four numbers are finite, and the new scale is not 0.
-            old: of each group.
-            new: of each group.
-            limits: least and greatest value.
-        """
-
-    def residuals(self, after: I8, before: I8, moved: Flags, expected: Expected) -> tuple[Residuals, Residuals]:
-        """What `after` has besides, where groups stayed and where they moved."""
-
-    def restore(self, before: I8, moved: Flags, expected: Expected, still: Residuals, rest: Residuals) -> I8:
-        """The reverse: `after`, from as many symbols and escapes as there must be."""
+    def decode_symbols(self, coded: U8, count: int) -> tuple[U8, int]:
+        """`count` symbols."""
 
 
 def slot_of(differences: U32) -> U32:

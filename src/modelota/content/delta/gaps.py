@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from modelota.content.delta import lanes
+from modelota.content.delta import arrays, lanes
 from modelota.content.delta.bits import pack_bits, unpack_bits
-from modelota.content.delta.contract import U8, U32, Loops, invalid
-from modelota.content.delta.lanes import Reader, estimate_bits
+from modelota.content.delta.coded import Reader
+from modelota.content.delta.contract import U8, U32, Positions, invalid
+from modelota.content.delta.lanes import COST_ONE, estimate_cost
 from modelota.content.delta.tables import SYMBOLS
 from modelota.content.delta.tokens import OCTAVE_BITS, TOKEN_START, tokens_of
-
-Positions = npt.NDArray[np.intp]
 
 
 def gaps_between(positions: Positions) -> U32:
@@ -20,29 +18,29 @@ def gaps_between(positions: Positions) -> U32:
     return (np.diff(positions, prepend=-1) - 1).astype(np.uint32)
 
 
-def estimate_gaps(positions: Positions) -> float:
-    """About how many bits `encode_gaps` takes."""
+def estimate_gaps(positions: Positions) -> int:
+    """About what `encode_gaps` costs, in bits times `COST_ONE`."""
     tokens = tokens_of(gaps_between(positions))
-    return estimate_bits(counts_of(tokens)) + int(OCTAVE_BITS[tokens].sum())
+    return estimate_cost(counts_of(tokens)) + int(OCTAVE_BITS[tokens].sum()) * COST_ONE
 
 
-def encode_gaps(loops: Loops, positions: Positions) -> bytes:
+def encode_gaps(positions: Positions) -> bytes:
     """Code ascending positions."""
     gaps = gaps_between(positions)
     tokens = tokens_of(gaps)
     bits = OCTAVE_BITS[tokens]
     extras = pack_bits(gaps & ((np.int64(1) << bits) - 1).astype(np.uint32), bits).tobytes()
-    return lanes.encode(loops, tokens, np.zeros(tokens.size, dtype=np.uint8), counts_of(tokens), extras)
+    return lanes.encode(tokens, np.zeros(tokens.size, dtype=np.uint8), counts_of(tokens), extras)
 
 
-def decode_gaps(loops: Loops, reader: Reader, count: int, places: int) -> Positions:
+def decode_gaps(reader: Reader, count: int, places: int) -> Positions:
     """`count` positions below `places`.
 
     Raises:
         RefuseContent: `delta-invalid`.
     """
     zeros = np.zeros(count, dtype=np.uint8)
-    tokens, extras = lanes.decode(loops, reader, zeros, 1, lambda found: (loops.leftover_bits(found, 0)[1] + 7) // 8)
+    tokens, extras = lanes.decode(reader, zeros, 1, lambda found: (arrays.leftover_bits(found, 0)[1] + 7) // 8)
     bits = OCTAVE_BITS[tokens]
     gaps = TOKEN_START[tokens] | unpack_bits(np.frombuffer(extras, dtype=np.uint8), np.cumsum(bits) - bits, bits)
     where = np.cumsum(gaps.astype(np.int64) + 1) - 1

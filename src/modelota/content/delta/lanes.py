@@ -15,13 +15,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from modelota.content.delta.contract import LOWER, SCALE, U8, U16, U32, Loops, invalid
-from modelota.content.delta.tables import write_tables
+from modelota.content.delta import arrays
+from modelota.content.delta.coded import Reader, write_number
+from modelota.content.delta.contract import LOWER, SCALE, U8, U16, U32, invalid
+from modelota.content.delta.tables import read_tables, write_tables
 
-F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 
 LANES_MAX: Final = 4096
 CONTEXTS_MAX: Final = 32
+COST_ONE: Final = 1 << 16  # a bit, in costs
 
 _BITS_A_LANE: Final = 450  # where a tail fills the lanes, they then take about 2 % of what they code
 _BITS_A_BARE_LANE: Final = 1100  # where none does: the same
@@ -30,102 +33,30 @@ _LANES_WANTED: Final = 8  # in short streams, as long as they are affordable
 _BITS_A_WANTED_LANE: Final = 256
 _ENTRY_BITS: Final = 9  # of a frequency in a table, about
 _CONTEXT_BITS: Final = 8
-_NUMBER_BITS: Final = 7
 
 
-class Reader:
-    """Takes a coded chunk apart from the front."""
-
-    def __init__(self, coded: bytes) -> None:
-        self._coded = memoryview(coded)
-        self._at = 0
-
-    @property
-    def left_bytes(self) -> int:
-        """How much was not taken yet."""
-        return len(self._coded) - self._at
-
-    def take(self, size_bytes: int) -> memoryview:
-        """The next `size_bytes`.
-
-        Raises:
-            RefuseContent: `delta-invalid`: fewer are left.
-        """
-        if size_bytes > self.left_bytes:
-            raise invalid("short")
-        self._at += size_bytes
-        return self._coded[self._at - size_bytes : self._at]
-
-    def peek(self, size_bytes: int) -> memoryview:
-        """The next `size_bytes`, which stay where they are; raises like `take`."""
-        found = self.take(size_bytes)
-        self._at -= size_bytes
-        return found
-
-    def array(self, size_bytes: int) -> U8:
-        """The next `size_bytes` as an array."""
-        return np.frombuffer(self.take(size_bytes), dtype=np.uint8)
-
-    def number(self) -> int:
-        """A number below 2^28: seven bits in a byte, the lowest first, and the highest bit where more follow.
-
-        Raises:
-            RefuseContent: `delta-invalid`: it does not end.
-        """
-        value = 0
-        for place in range(4):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << (_NUMBER_BITS * place)
-            if byte < 0x80:
-                return value
-        raise invalid("number")
-
-    def rest(self) -> U8:
-        """All that was not taken, which stays where it is."""
-        return np.frombuffer(self._coded[self._at :], dtype=np.uint8)
-
-    def end(self) -> None:
-        """Raises `delta-invalid` unless everything was taken."""
-        if self.left_bytes:
-            raise invalid("long")
-
-
-def write_number(value: int) -> bytes:
-    """What `Reader.number` reads."""
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= _NUMBER_BITS
-    out.append(value)
-    return bytes(out)
-
-
-def encode(loops: Loops, symbols: U8, contexts: U8, counts: U32, tail: bytes) -> bytes:
+def encode(symbols: U8, contexts: U8, counts: U32, tail: bytes) -> bytes:
     """Code `symbols`, and `tail` behind them, partly inside the lanes' states.
 
     Args:
-        loops: the implementation.
         symbols: any number.
         contexts: of each symbol, an index into `counts`.
         counts: (contexts, 256), how often each symbol occurs in each context.
         tail: what `decode` returns beside the symbols.
     """
     frequencies = normalise(counts)
-    lanes = _lanes(int(estimate_bits(counts)), symbols.size, len(tail))
+    lanes = _lanes(estimate_cost(counts) // COST_ONE, symbols.size, len(tail))
     carried = tail[: 2 * lanes].ljust(2 * lanes, b"\0")
     states = np.frombuffer(carried, dtype="<u2").astype(np.uint32) + np.uint32(LOWER)
-    words = loops.lanes_encode(frequencies, contexts, symbols, states)
+    words = arrays.lanes_encode(frequencies, contexts, symbols, states)
     head = write_number(lanes) + write_number(words.size) + write_tables(frequencies)
     return b"".join([head, states.astype("<u4").tobytes(), words.astype("<u2").tobytes(), tail[2 * lanes :]])
 
 
-def decode(
-    loops: Loops, reader: Reader, contexts: U8, context_count: int, tail_bytes: Callable[[U8], int]
-) -> tuple[U8, bytes]:
+def decode(reader: Reader, contexts: U8, context_count: int, tail_bytes: Callable[[U8], int]) -> tuple[U8, bytes]:
     """The symbols and the tail.
 
     Args:
-        loops: the implementation.
         reader: stands where `encode`'s bytes begin.
         contexts: of each symbol, less than `context_count`.
         context_count: how many tables there are.
@@ -139,13 +70,13 @@ def decode(
         raise invalid("lanes")
     if word_count > contexts.size:  # a symbol takes one word at most
         raise invalid("words")
-    frequencies, table_bytes = loops.read_tables(reader.rest(), context_count)
+    frequencies, table_bytes = read_tables(reader.rest(), context_count)
     reader.take(table_bytes)
     states = np.frombuffer(reader.take(4 * lanes), dtype="<u4").astype(np.uint32)
     words = np.frombuffer(reader.take(2 * word_count), dtype="<u2").astype(np.uint16, copy=False)
     if int(states.min()) < LOWER:
         raise invalid("states")
-    symbols, used = loops.lanes_decode(loops.decoding_table(frequencies), contexts, states, _aligned(words))
+    symbols, used = arrays.lanes_decode(arrays.decoding_table(frequencies), contexts, states, _aligned(words))
     if used != word_count:
         raise invalid("words")
     if np.any(states >> np.uint32(16) != 1):
@@ -157,19 +88,27 @@ def decode(
     return symbols, carried[:size_bytes] + bytes(reader.take(max(0, size_bytes - 2 * lanes)))
 
 
-def estimate_bits(counts: U32) -> float:
-    """About how many bits symbols with these (contexts, symbols) counts take, tables included."""
-    return float(context_bits(counts).sum())
+def estimate_cost(counts: U32) -> int:
+    """About how many bits, times `COST_ONE`, symbols with these (contexts, symbols) counts take, tables included."""
+    return int(context_costs(counts).sum())
 
 
-def context_bits(counts: U32) -> F64:
-    """The same for each context."""
-    have = counts.astype(np.float64)
+def context_costs(counts: U32) -> I64:
+    """The same for each context. In integers, so that every encoder makes the same choices."""
+    have = counts.astype(np.int64)
     total = have.sum(axis=1)
-    bits: F64 = total * np.log2(np.maximum(total, 1))
-    bits -= np.einsum("ij,ij->i", have, np.log2(np.maximum(have, 1)))
-    bits += _ENTRY_BITS * np.count_nonzero(counts, axis=1) + _CONTEXT_BITS
-    return bits
+    cost: I64 = total * log2_of(total) - (have * log2_of(have)).sum(axis=1)
+    cost += (_ENTRY_BITS * np.count_nonzero(counts, axis=1) + _CONTEXT_BITS) * COST_ONE
+    return cost
+
+
+def log2_of(numbers: I64) -> I64:
+    """Logarithms to base 2, times `COST_ONE`, of numbers below 2^32, within 0.0005; of 0 that of 1."""
+    octave = np.frexp(np.maximum(numbers, 1).astype(np.float64))[1].astype(np.int64) - 1
+    x = ((numbers << (31 - octave)) & 0x7FFFFFFF) >> 15
+    curve = 29013 - ((16213 * x) >> 16) + ((5466 * ((x * x) >> 16)) >> 16)
+    out: I64 = (octave << 16) + x + ((((x * (65536 - x)) >> 16) * curve) >> 16)
+    return out
 
 
 def normalise(counts: U32) -> U16:
@@ -185,11 +124,11 @@ def normalise(counts: U32) -> U16:
             row[0] = SCALE
             continue
         used = have.nonzero()[0]
-        exact = have[used] * SCALE / total
-        share = np.maximum(1, np.floor(exact)).astype(np.int64)
+        exact = have[used] * SCALE
+        share = np.maximum(1, exact // total)
         missing = SCALE - int(share.sum())
         if missing > 0:
-            order = np.argsort(share - exact, kind="stable")
+            order = np.argsort(share * total - exact, kind="stable")
             share[order[:missing]] += 1
         while missing < 0:
             # Removing one slot from f costs count * log2(f / (f - 1)) bits.

@@ -165,12 +165,12 @@ def _guess(engine: Loops, target: bytes, base: bytes) -> tuple[Elements, int] | 
     old, new = np.frombuffer(base, dtype=np.uint8), np.frombuffer(target, dtype=np.uint8)
     differs = (old != new).nonzero()[0]
     start = max(0, min(int(differs[differs.size // 2]) - size // 2, len(target) - size)) // 8 * 8
-    best: tuple[float, Elements, int] | None = None
+    best: tuple[int, Elements, int] | None = None
     for kind in _GUESSES:
         elements = numeric.ELEMENTS[kind]
         for lead in range(elements.width):
             part = slice(start + lead, start + lead + (size - lead) // elements.width * elements.width)
-            cost = numeric.estimate(engine, new[part].copy(), old[part].copy(), elements)
+            cost = len(engine.encode_elements(new[part].copy(), old[part].copy(), elements))
             if best is None or cost < best[0]:
                 best = (cost, elements, lead)
     return None if best is None or best[0] > size else best[1:]

@@ -12,10 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from modelota.content.delta import lanes, zstd
+from modelota.content.delta import zstd
+from modelota.content.delta.coded import Reader
 from modelota.content.delta.contract import U8, Loops, invalid
-from modelota.content.delta.gaps import counts_of
-from modelota.content.delta.lanes import Reader
 from modelota.content.delta.numeric import fit
 
 _HEAD: Final = struct.Struct("<H")  # bytes of an element
@@ -43,8 +42,7 @@ def decode(coded: bytes, base: bytes, size_bytes: int) -> bytes:
         raise invalid("width")
     size = size_bytes // stride * stride
     planes = np.frombuffer(zstd.unpack(reader, size), dtype=np.uint8).reshape(stride, -1)
-    out = np.ascontiguousarray(planes.T).ravel()
-    out ^= fit(base, size)
+    out = np.ascontiguousarray(planes.T).ravel() ^ fit(base, size)  # a copy: of one plane there is only a view so far
     tail = bytes(reader.take(size_bytes - size))
     reader.end()
     return out.tobytes() + tail
@@ -57,7 +55,7 @@ def encode_floats(loops: Loops, target: bytes, width: int) -> bytes:
     kind = values.dtype.type
     turned = ((values << kind(1)) | (values >> kind(8 * width - 1))).view(np.uint8).reshape(-1, width)
     first = np.ascontiguousarray(turned[:, -1])
-    coded = lanes.encode(loops, first, np.zeros(first.size, dtype=np.uint8), counts_of(first), b"")
+    coded = loops.encode_symbols(first)
     rest = b"".join(zstd.pack(np.ascontiguousarray(turned[:, place]).tobytes()) for place in range(width - 1))
     return bytes([width]) + coded + rest + target[size:]
 
@@ -73,7 +71,8 @@ def decode_floats(loops: Loops, coded: bytes, size_bytes: int) -> bytes:
     if width not in FLOAT_WIDTHS:
         raise invalid("width")
     count = size_bytes // width
-    first, _ = lanes.decode(loops, reader, np.zeros(count, dtype=np.uint8), 1, _nothing)
+    first, used = loops.decode_symbols(reader.rest(), count)
+    reader.take(used)
     turned = np.empty((count, width), dtype=np.uint8)
     for place in range(width - 1):
         turned[:, place] = np.frombuffer(zstd.unpack(reader, count), dtype=np.uint8)
@@ -84,7 +83,3 @@ def decode_floats(loops: Loops, coded: bytes, size_bytes: int) -> bytes:
     tail = bytes(reader.take(size_bytes - count * width))
     reader.end()
     return out.tobytes() + tail
-
-
-def _nothing(_: U8) -> int:
-    return 0

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from modelota.content.delta import zstd
+from modelota.content.delta.coded import Reader, write_number
 from modelota.content.delta.contract import Loops, invalid
-from modelota.content.delta.gaps import decode_gaps, encode_gaps
-from modelota.content.delta.lanes import Reader, write_number
 from modelota.content.delta.numeric import fit
 
 WIDTHS: Final = (1, 2, 4)
@@ -30,7 +29,7 @@ def encode(loops: Loops, target: bytes, where: npt.NDArray[np.intp], width: int)
     planes = np.ascontiguousarray(values.view(np.uint8).reshape(-1, width).T).tobytes()
     parts = [
         bytes([width]) + write_number(where.size),
-        encode_gaps(loops, where),
+        loops.encode_gaps(where),
         zstd.pack(planes),
         target[count * width :],
     ]
@@ -50,7 +49,8 @@ def decode(loops: Loops, coded: bytes, base: bytes, size_bytes: int) -> bytes:
     elements = size_bytes // width
     if count > elements:
         raise invalid("gaps")
-    where = decode_gaps(loops, reader, count, elements)
+    where, used = loops.decode_gaps(reader.rest(), count, elements)
+    reader.take(used)
     planes = np.frombuffer(zstd.unpack(reader, count * width), dtype=np.uint8).reshape(width, count)
     out = fit(base, elements * width).copy()
     out.view(f"<u{width}")[where] = np.ascontiguousarray(planes.T).reshape(-1).view(f"<u{width}")

@@ -7,8 +7,8 @@ from typing import Final
 
 import zstandard
 
+from modelota.content.delta.coded import Reader
 from modelota.content.delta.contract import invalid
-from modelota.content.delta.lanes import Reader
 from modelota.spec.limits import MIB
 
 LEVEL: Final = 3

@@ -184,6 +184,9 @@ class _Walk:
         self._walked += count
         if self._walked > ELEMENTS_MAX:
             raise hostile("list-elements", limit=ELEMENTS_MAX, found=self._walked)
+        if kind == _TEXT:
+            self._source.skip_texts(count, self._u64)
+            return
         for _ in range(count):
             self._skip_value(kind, depth)
 

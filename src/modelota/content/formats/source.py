@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import BinaryIO, Final
 
 from modelota.content.formats.layout import hostile, malformed
@@ -63,6 +64,26 @@ class Source:
         if self.position + size_bytes > self._limit_bytes:
             raise hostile("header-bytes", limit=self._limit_bytes, found=self.position + size_bytes)
         self.position += size_bytes
+
+    def skip_texts(self, count: int, length: struct.Struct) -> None:
+        """Move behind `count` texts, each of which follows its length; a vocabulary has 100 000 and more.
+
+        Raises:
+            AskPerson: as `take`.
+        """
+        end = min(self.size_bytes, self._limit_bytes)
+        while count:
+            self.skip(length.unpack(self.take(length.size))[0])
+            count -= 1
+            window, position = self._window, self.position - self._window_start
+            last, most = len(window) - length.size, end - self._window_start
+            while count and position <= last:
+                after = position + length.size + length.unpack_from(window, position)[0]
+                if after > most:  # `take` and `skip` say what is wrong
+                    break
+                position = after
+                count -= 1
+            self.position = self._window_start + position
 
     def _fill(self, start: int, least_bytes: int) -> None:
         most_bytes = min(max(least_bytes, _WINDOW_BYTES), self.size_bytes - start)

@@ -11,11 +11,33 @@ from modelota.i18n.texts import mark
 _CHECK_AGAIN = mark("Run “modelota device check” and look at the offer it shows.")
 _SEE_VERSIONS = mark("“modelota device versions” lists the versions there are.")
 
+_SHOW_PLAN = mark("Run “modelota device uninstall” and look at the plan it shows.")
+
 ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     # -- what the device has ----------------------------------------------------------------------------------------
     "no-space": Sentence(
         mark("There is too little free space at {path}: {need_bytes} are needed, {free_bytes} are free."),
         mark("Free some space, then try again."),
+    ),
+    "user-data-too-large": Sentence(
+        mark("There are too many or too large files in {path} to copy them ({entries} entries, {size_bytes})."),
+        mark("Move what is not needed there elsewhere, then try again."),
+    ),
+    "backup-not-opened": Sentence(
+        mark("The file {path} does not open: the passphrase is another one, or the file is damaged or no backup."),
+        mark("Try the passphrase again, or use another backup. Your present data are unchanged."),
+    ),
+    "backup-of-other-model": Sentence(
+        mark("The backup {path} belongs to the model {found}, not to {need}."),
+        mark("Name the right model with --model, or use another backup."),
+    ),
+    "backup-newer-data": Sentence(
+        mark("The data in {path} have layout {found}; the version in use knows layouts up to {known}."),
+        mark("Update the model first, then take the backup back."),
+    ),
+    "file-exists": Sentence(
+        mark("There is a file at {path} already; it is not overwritten."),
+        mark("Choose another name."),
     ),
     "requirement-not-met": Sentence(
         mark("This device does not meet the requirement “{requirement}”: needed {need}, found {found}."),
@@ -36,6 +58,23 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     "release-failed-here": Sentence(
         mark("Version {version} of {model} was tried on this device before and went back."),
         mark("Nothing to do. To try it again all the same, accept its offer."),
+    ),
+    "return-takes-long": Sentence(
+        mark("Going back will probably take longer than five minutes ({duration_s} seconds)."),
+        mark("If you want to go back all the same, say so: add --although-long."),
+    ),
+    # -- uninstalling -----------------------------------------------------------------------------------------------
+    "no-plan": Sentence(mark("No plan with the digest {digest} was made and shown."), _SHOW_PLAN),
+    "plan-changed": Sentence(
+        mark("The plan {digest} no longer describes what would be removed; the present one is {now}."), _SHOW_PLAN
+    ),
+    "service-goes-on": Sentence(
+        mark("The publisher of {model} has not ended its service."),
+        mark("Nothing to do. You can remove it all the same, for no other reason than that you want to."),
+    ),
+    "hardware-suits": Sentence(
+        mark("This device meets what version {version} of {model} requires."),
+        mark("Nothing to do. You can remove it all the same, for no other reason than that you want to."),
     ),
     # -- offers and decisions -----------------------------------------------------------------------------------------
     "no-offer": Sentence(mark("There is no open offer for {model}."), _CHECK_AGAIN),
@@ -74,4 +113,15 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     ),
     "version-not-kept": Sentence(mark("Version {version} is not kept on this device."), _SEE_VERSIONS),
     "nothing-to-roll-back": Sentence(mark("There is no earlier version of {model} to go back to."), _SEE_VERSIONS),
+    "release-revoked": Sentence(
+        mark("The publisher revoked version {version} of {model} because of a flaw: {reason}."),
+        mark(
+            "Use another version. To go back to this one all the same, name its flaw: “modelota device rollback "
+            "{version} --despite {reason}”."
+        ),
+    ),
+    "inhibitor-unknown": Sentence(
+        mark("Nobody holds an inhibitor with the id {id}; it was released, or it expired."),
+        mark("Nothing to do. “modelota device inhibitors” lists those that are held."),
+    ),
 }

@@ -91,6 +91,14 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "locked": mark("No key in this workspace opens its packs; give the archive key with --archive-key."),
         },
     ),
+    "incremental-without-base": Sentence(
+        mark("The release cannot have an incremental package, because it has nothing to start from."),
+        mark("Publish without --incremental: devices then take the cheapest of the other packages."),
+        {
+            "no-predecessor": mark("There is no earlier release, or all of them have been withdrawn."),
+            "no-counterpart": mark("Its predecessor has no variant like any of its own."),
+        },
+    ),
     "incremental-too-large": Sentence(
         mark(
             "The incremental package of variant {variant} from version {base} would take {size_bytes}, which is "
@@ -143,11 +151,18 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
     ),
     "database-unreadable": Sentence(
         mark("The agent's database {path} could not be read."),
-        mark("Check the disk. If the file is damaged, restore it, or move it away and set the device up again."),
+        mark(
+            "Check the disk. If the file is damaged, stop the agent and use “modelota device recover”: it keeps what "
+            "is installed."
+        ),
     ),
     "database-newer": Sentence(
         mark("The database {path} was written by a newer modelota (schema {found}; this one knows {known})."),
         mark("Use the newer modelota again."),
+    ),
+    "nothing-to-recover": Sentence(
+        mark("The device at {path} has nothing to recover: its database can be read, or it was never set up."),
+        mark("Use “modelota device status” to see how it is."),
     ),
     "clock-behind": Sentence(
         mark("The device's clock says {device_time}, earlier than {floor}, which has certainly passed."),
@@ -204,6 +219,10 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "several-models": mark("This device has several models; name one of them with --model."),
             "no-tcp-port": mark("The gateway has no TCP port; set gateway.tcp_port in config.toml first."),
             "not-unicode": mark("It is not valid UTF-8 text."),
+            "not-printable": mark("It must be one line of printable text, without spaces around it."),
+            "not-a-span": mark("Write a time span such as 30m, 12h or 7d, of seven days at most."),
+            "not-a-time": mark("Write a time such as 22:30 (the next one), or 2026-11-24T22:30:00Z."),
+            "too-many": mark("There are too many of them."),
         },
     ),
     "cancelled-by-user": Sentence(mark("You stopped the command.")),

@@ -12,6 +12,8 @@ _TELL_PUBLISHER = mark("Tell the publisher of the model. Until it is corrected, 
 _TELL_OPERATOR = mark("Tell whoever runs the repository. If you came here through another network, try a trusted one.")
 _REFETCH = mark("Try again; damaged parts are fetched anew. If it goes on, tell whoever runs the repository.")
 
+_NOT_AGAIN = mark("Nothing to do. This version is not offered again by itself; a corrected one will be.")
+
 REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
     # -- trust ----------------------------------------------------------------------------------------------------
     "metadata-invalid": Sentence(mark("The repository's “{role}” metadata is not well-formed."), _TELL_OPERATOR),
@@ -82,6 +84,10 @@ REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
         mark("This device has no key of class {device_class}, epoch {epoch}, that opens the package."),
         mark("Get a new enrolment file from the publisher and add its key."),
     ),
+    "archive-invalid": Sentence(
+        mark("The copy of your data ({object}) is damaged inside and was not used."),
+        mark("The data that are in place stay as they are. Use another copy or backup."),
+    ),
     "chunk-mismatch": Sentence(mark("A part of the package is not what the publisher signed: {chunk}."), _REFETCH),
     "file-mismatch": Sentence(
         mark("{path} is not what the publisher signed: expected {expected}, found {found}."), _REFETCH
@@ -107,11 +113,23 @@ REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
     # -- on the device ----------------------------------------------------------------------------------------------
     "self-test-failed": Sentence(
         mark("The new version did not pass the self-test “{test}” on this device."),
-        mark("Nothing to do. This version is not offered again by itself; a corrected one will be."),
+        _NOT_AGAIN,
     ),
     "self-test-not-run": Sentence(
         mark("The self-test “{test}” could not be run, and an untested version is not put to use."),
         mark("Nothing to do now. If it happens again, tell the publisher of the model."),
+    ),
+    "watch-errors": Sentence(
+        mark("The new version failed {share_percent} % of its answers, the version before {before_percent} %."),
+        _NOT_AGAIN,
+    ),
+    "watch-slower": Sentence(
+        mark("The new version writes {tokens_per_s} tokens a second; the version before wrote {before}."),
+        _NOT_AGAIN,
+    ),
+    "watch-memory": Sentence(
+        mark("The new version takes {memory_bytes} of memory; the version before took {before_bytes}."),
+        _NOT_AGAIN,
     ),
     "slot-damaged": Sentence(
         mark("The installed version {slot} is damaged at {path}."),

@@ -79,6 +79,20 @@ TRY_LATER: Final[Mapping[str, Sentence]] = {
         mark("The self-test “{test}” gave no clear result, because the device was too busy or too warm to measure."),
         mark("Nothing to do. The test is repeated when the device is calmer."),
     ),
+    "update-waits": Sentence(
+        mark("The change to version {version} waits for {waits_for}."),
+        mark("Nothing to do. An agent that runs (“modelota device run”) goes on with it by itself."),
+    ),
+    "short-pause": Sentence(
+        mark(
+            "Memory does not hold two engines at once ({need_bytes} are needed, {free_bytes} are free): while version "
+            "{version} starts, questions wait for a moment."
+        ),
+    ),
+    "answers-cut": Sentence(
+        mark("The engine of {model} was replaced; answers not finished after {seconds} were cut: {requests}."),
+        mark("Ask again; the version that is in use now answers."),
+    ),
     "disk-error": Sentence(
         mark("Reading or writing {path} failed."),
         mark("Check that the disk is connected and sound, then try again."),

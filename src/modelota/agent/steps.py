@@ -1,0 +1,256 @@
+"""What the steps of an update do: work for the worker, waiting at gates, the commit point, going back, removing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from modelota.agent.config import Config
+from modelota.agent.engines import memory_need_bytes
+from modelota.agent.gates import Gates
+from modelota.agent.journal import Journal
+from modelota.agent.serving import Serving
+from modelota.agent.states import (
+    Activated,
+    ContentMissing,
+    Done,
+    GatesClosed,
+    MachineEvent,
+    Removed,
+    Returned,
+    Update,
+)
+from modelota.agent.worker_link import WorkerLink
+from modelota.clock import Clock, iso
+from modelota.errors import ModelotaError, OurBug
+from modelota.runtime.engine import Engine
+from modelota.spec.api import Phase, Progress
+from modelota.spec.slot import SlotDescription, SlotId
+from modelota.storage.durable import disk_errors
+from modelota.storage.layout import ModelLayout
+from modelota.storage.slots import Slots
+
+_WORKER_PHASES: Final = ("rechecking", "fetching", "verifying", "deploying", "testing")
+
+
+class Workers:
+    """The two workers of a root and the lock that a refresh of metadata takes."""
+
+    def __init__(self, background: WorkerLink, foreground: WorkerLink, refreshing: asyncio.Lock) -> None:
+        self.background = background
+        self.foreground = foreground
+        self.refreshing = refreshing
+
+
+class Steps:
+    """The steps of one model.
+
+    Args:
+        model: its name.
+        layout: its paths.
+        config: the integrator's settings.
+        journal: of the root.
+        slots: its slots.
+        serving: its engine.
+        workers: carry out what is heavy.
+        gates: of the root.
+        clock: the time.
+        progressed: told how far a step is.
+        posted: posts an event that does not end the step.
+        noticed: told an error that does not end the step.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        layout: ModelLayout,
+        config: Config,
+        journal: Journal,
+        slots: Slots,
+        serving: Serving,
+        workers: Workers,
+        gates: Gates,
+        clock: Clock,
+        *,
+        progressed: Callable[[Progress], None],
+        posted: Callable[[MachineEvent], Awaitable[bool]],
+        noticed: Callable[[str, ModelotaError], None],
+    ) -> None:
+        self._model = model
+        self._layout = layout
+        self._config = config
+        self._journal = journal
+        self._slots = slots
+        self._serving = serving
+        self._workers = workers
+        self._gates = gates
+        self._clock = clock
+        self._progressed = progressed
+        self._posted = posted
+        self._noticed = noticed
+
+    async def take(self, phase: Phase, update: Update) -> MachineEvent:
+        """Carry out the step of `phase`; returns what it led to.
+
+        Raises:
+            ModelotaError: why it failed.
+        """
+        if phase in _WORKER_PHASES:
+            return await self._in_worker(phase, update)
+        match phase:
+            case "waiting":
+                return await self._wait(update)
+            case "activating":
+                return await self._activate(update)
+            case "rolling-back":
+                return await self._go_back(update)
+            case "removing":
+                return await self._remove(update)
+        raise OurBug("invariant-broken", detail=f"no step for {phase}")
+
+    async def _in_worker(self, phase: Phase, update: Update) -> MachineEvent:
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "offer_digest": update.offer_digest,
+            "target": update.target.name,
+            "current": update.before.name if update.before else None,
+        }
+        worker = self._workers.foreground if phase == "testing" else self._workers.background
+        async with self._workers.refreshing if phase == "rechecking" else contextlib.nullcontext():
+            result = await worker.run(phase, arguments, Pace(phase, self._clock, self._progressed).progressed)
+        facts = msgspec.json.decode(result, type=dict[str, Any])
+        if facts.get("missing"):
+            return ContentMissing(frames=int(facts["missing"]))
+        return Done(phase=phase, facts=facts)
+
+    async def _wait(self, update: Update) -> MachineEvent:
+        """Wait until the gate is open; whoever looks sees what for."""
+        told, turn = update.waits_for, self._gates.turn
+        while closed := await self._gates.closed(update.gate, update):
+            if closed != told:
+                told = closed
+                await self._posted(GatesClosed(waits_for=closed, gate=update.gate))
+            await self._gates.change(turn)
+            turn = self._gates.turn
+        return Done(phase="waiting", facts={"gate": update.gate})
+
+    async def _activate(self, update: Update) -> MachineEvent:
+        """Start the target's engine, then move the commit point, then send requests there."""
+        until = self._clock.now() + timedelta(seconds=self._config.watch.window_s)
+        target = self.description(update.target)
+        need_bytes = memory_need_bytes(target, self._journal.self_tests(self._model))
+        if self._serving.must_pause(need_bytes) and (closed := await self._gates.closed("switch", update)):
+            return GatesClosed(waits_for=closed, gate="switch")  # not with the engine in use stopped already
+        if update.before is not None and update.before != update.target:
+            await self._snapshot(self.description(update.before), target)
+        engine = await self._serving.take_over(target, need_bytes)
+        async with self._until_adopted(engine):
+            closed = await self._gates.closed("switch", update)
+            if closed:
+                await self._serving.abandon(engine)
+                return GatesClosed(waits_for=closed, gate="switch")
+            self._slots.switch(update.target)
+            self._journal.activated(self._model, update.target)
+        if update.direction == "rollback" and update.before is not None:
+            await self._restore_user_data(self.description(update.before), target)
+        self._serving.adopt(engine)
+        return Activated(at=iso(self._clock.now()), watch_until=iso(until), keep_older=self._config.keep.older_versions)
+
+    async def _go_back(self, update: Update) -> MachineEvent:
+        """Make the version before current again. It asks no gate: this makes the device safe."""
+        assert update.before is not None
+        before = self.description(update.before)
+        need_bytes = memory_need_bytes(before, self._journal.self_tests(self._model))
+        engine = await self._serving.take_over(before, need_bytes)
+        async with self._until_adopted(engine):
+            self._slots.switch(update.before)
+        await self._restore_user_data(self.description(update.target), before)
+        self._serving.adopt(engine)
+        return Returned(at=iso(self._clock.now()))
+
+    @contextlib.asynccontextmanager
+    async def _until_adopted(self, engine: Engine) -> Any:  # noqa: ANN401  an async iterator to its decorator only
+        try:
+            yield
+        except BaseException:
+            await self._serving.abandon(engine)
+            raise
+
+    async def _snapshot(self, before: SlotDescription, target: SlotDescription) -> None:
+        """Have a sealed copy of the user's data before another version touches them (requirement 7.2-a)."""
+        with disk_errors(self._layout.user_data):
+            empty = not self._layout.user_data.is_dir() or not any(self._layout.user_data.iterdir())
+        if not empty:
+            arguments = {
+                "model": self._model,
+                "version": before.slot.version,
+                "user_data_schema": before.user_data_schema,
+                "to_schema": target.user_data_schema,
+            }
+            await self._workers.foreground.run("snapshot", arguments)
+
+    async def _restore_user_data(self, left: SlotDescription, entered: SlotDescription) -> None:
+        """Give the user's data back the schema of the version that is current again (requirement 6.3-c).
+
+        What can't be restored is told and keeps nobody from a version that works: the data stay as they are.
+        """
+        if left.user_data_schema == entered.user_data_schema:
+            return
+        arguments = {
+            "model": self._model,
+            "left_version": left.slot.version,
+            "user_data_schema": entered.user_data_schema,
+        }
+        try:
+            await self._workers.foreground.run("restore-user-data", arguments)
+        except ModelotaError as error:
+            self._noticed("user-data-not-restored", error)
+
+    async def _remove(self, update: Update) -> MachineEvent:
+        """Carry out a confirmed plan to uninstall (clause 7.3)."""
+        await self._serving.stop()
+        arguments = {"model": self._model, "plan_digest": update.offer_digest}
+        facts = msgspec.json.decode(
+            await self._workers.background.run(
+                "removing", arguments, Pace("removing", self._clock, self._progressed).progressed
+            ),
+            type=dict[str, Any],
+        )
+        return Removed(at=iso(self._clock.now()), facts=facts)
+
+    def description(self, slot: SlotId) -> SlotDescription:
+        """The description of a registered slot.
+
+        Raises:
+            OurBug: `invariant-broken`: it is not registered.
+        """
+        found = self._journal.slot(self._model, slot)
+        if found is None:
+            raise OurBug("invariant-broken", detail=f"slot {slot.name} is not registered")
+        return found
+
+
+class Pace:
+    """Turns counts of one step into progress that never goes back."""
+
+    def __init__(self, phase: Phase, clock: Clock, tell: Callable[[Progress], None]) -> None:
+        self._phase = phase
+        self._clock = clock
+        self._tell = tell
+        self._started = clock.monotonic()
+        self._first: int | None = None
+        self._reached = 0
+
+    def progressed(self, done: int, total: int | None) -> None:
+        """Tell that `done` of `total` units are finished."""
+        self._first = done if self._first is None else self._first
+        seconds = self._clock.monotonic() - self._started
+        rate = (done - self._first) / seconds if seconds > 0.5 and done > self._first else None
+        left_s = (total - done) / rate if rate and total is not None else None
+        self._reached = max(self._reached, done)
+        self._tell(Progress(step=self._phase, done=self._reached, total=total, rate_per_s=rate, left_s=left_s))
