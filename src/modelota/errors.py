@@ -175,6 +175,7 @@ CODES: Final[dict[str, str]] = {
     "not-enrolled": "ask-person",  # path
     "root-not-private": "ask-person",  # path, mode
     "root-untrusted": "ask-person",  # detail
+    "root-of-other-user": "ask-person",  # path, user: root called, and its files would be root's
     "permission-denied": "ask-person",  # path
     "no-space": "ask-person",  # path, need_bytes, free_bytes
     "user-data-too-large": "ask-person",  # path, entries, size_bytes: more than a copy may hold
@@ -182,6 +183,7 @@ CODES: Final[dict[str, str]] = {
     "backup-of-other-model": "ask-person",  # path, found, need
     "backup-newer-data": "ask-person",  # path, found, known: a layout of user data that the version in use can't read
     "file-exists": "ask-person",  # path
+    "nothing-to-report": "ask-person",  # model
     "requirement-not-met": "ask-person",  # requirement, need, found
     "runtime-missing": "ask-person",  # runtime, need
     "no-runnable-variant": "ask-person",  # version, detail
@@ -203,6 +205,9 @@ CODES: Final[dict[str, str]] = {
     "return-takes-long": "ask-person",  # duration_s: estimate of a way back, above five minutes (clause 6.3-b)
     "no-plan": "ask-person",  # digest: of no plan that was shown
     "plan-changed": "ask-person",  # digest, now: what would be removed is not what was shown
+    "service-changed": "ask-person",  # path: of a unit that somebody changed after we wrote it
+    "service-installed": "ask-person",  # path: of a unit that has to go first, with more rights than this user has
+    "service-command-failed": "ask-person",  # command, detail
     "service-goes-on": "ask-person",  # model: its publisher ended no service
     "hardware-suits": "ask-person",  # model, version: this device meets what it requires
     "nothing-to-roll-back": "ask-person",  # model

@@ -252,12 +252,32 @@ def test_gates_wait_in_front_of_three_steps() -> None:
     state, effects = run(until("waiting"), s.GatesClosed(waits_for=("charging",), gate="fetch"))
     assert state.update is not None
     assert (state.update.gate, state.update.waits_for, effects) == ("fetch", ("charging",), [])
-    assert run(state, s.Done(phase="waiting"))[1] == [s.Work(phase="fetching")]
     state, effects = run(until("activating"), s.GatesClosed(waits_for=("inhibitor:driving",), gate="switch"))
     assert state.update is not None
     assert (state.phase, state.update.gate, effects) == ("waiting", "switch", [s.Work(phase="waiting")])
     assert run(state, s.CancelAsked(authority="uid:0"))[0].update is None
     assert run(state, s.Done(phase="waiting"))[1] == [s.Work(phase="activating")]
+
+
+def test_a_fetch_that_had_to_wait_is_rechecked_first() -> None:
+    """A decision may wait for days: release and device are looked at once more before anything is fetched."""
+    waited, _ = run(until("waiting"), s.GatesClosed(waits_for=("time",), gate="fetch"))
+    state, effects = run(waited, s.Done(phase="waiting"))
+    assert effects == [s.Work(phase="rechecking")]
+    assert run(waited, s.Restarted(), s.Done(phase="waiting"))[1][-1] == s.Work(phase="rechecking")
+    assert run(state, s.Done(phase="rechecking"), s.Done(phase="waiting"))[1][-1] == s.Work(phase="fetching")
+    paused, _ = run(until("waiting"), s.PauseAsked(authority="uid:0"))
+    assert run(paused, s.Resumed(authority="uid:0"))[1] == [s.Work(phase="rechecking")]
+
+
+def test_a_repair_during_the_watch_does_not_end_it() -> None:
+    """Whoever mends the watched version does not lose the automatic way back that the decision covers."""
+    state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
+    watch = state.watch
+    state, _ = run(state, s.Offered(offer_digest=OFFER, target=NEW), answered(direction="repair"))
+    state, _ = run(state, *(s.Done(phase=phase) for phase in WAY), s.Activated(at=NOW, watch_until=NOW))
+    assert state.update is None
+    assert (state.current, state.previous, state.watch) == (NEW, OLD, watch)
 
 
 def test_a_withdrawal_stops_an_update_and_no_way_back() -> None:
@@ -303,11 +323,18 @@ def test_versions_that_leave_their_slots_are_kept_sealed() -> None:
 def test_a_failed_retest_goes_back_only_while_a_decision_covers_it() -> None:
     """In the watch window the device goes back by itself; later it says so and leaves the choice to its owner."""
     state, _ = run(until("activating"), s.Activated(at=NOW, watch_until="2026-01-02T00:00:00Z"))
-    assert run(state, s.Retested(error=error("self-test-failed")))[1] == [s.Work(phase="rolling-back")]
+    assert run(state, s.Retested(target=NEW, error=error("self-test-failed")))[1] == [s.Work(phase="rolling-back")]
     state, _ = run(state, s.WatchEnded())
-    state, effects = run(state, s.Retested(error=error("self-test-failed")))
+    state, effects = run(state, s.Retested(target=NEW, error=error("self-test-failed")))
     assert (state.suspect, effects) == (error("self-test-failed"), [])
-    assert run(state, s.Retested(error=None))[0].suspect is None
+    assert run(state, s.Retested(target=NEW, error=None))[0].suspect is None
+
+
+def test_a_retest_of_another_version_says_nothing_about_the_one_in_use() -> None:
+    """A user goes back, or uninstalls, while self-tests run again: their end blames nobody."""
+    late = s.Retested(target=NEW, error=error("self-test-failed"))
+    for state in (s.State(current=OLD, previous=NEW, slots=(OLD, NEW)), s.State(uninstalled=True)):
+        assert run(state, late) == (state, [])
 
 
 def test_removal_is_carried_through() -> None:
@@ -357,7 +384,7 @@ EVENTS = st.one_of(
     st.sampled_from(["1.1.1", "1.1.2"]).map(lambda version: s.Withdrawn(version=version, reason="wrong")),
     st.just(CRASH),
     st.just(s.WatchBroken(error=error("watch-slower"))),
-    st.sampled_from([None, error("self-test-failed")]).map(lambda found: s.Retested(error=found)),
+    st.sampled_from([None, error("self-test-failed")]).map(lambda found: s.Retested(target=NEW, error=found)),
     st.just(s.RemovalAsked(plan_digest=OFFER, authority="", channel="terminal", reason="user")),
     st.just(s.Removed(at=NOW)),
     st.just(s.WatchEnded()),

@@ -93,8 +93,8 @@ EVENTS: tuple[s.MachineEvent, ...] = (
     *(s.Withdrawn(version=slot.version, reason="wrong answers") for slot in (A, B)),
     s.EngineCrashed(error=_error("engine-crashed"), limit=CRASHES_MAX),
     s.WatchBroken(error=_error("self-test-failed")),
-    s.Retested(error=_error("self-test-failed")),
-    s.Retested(error=None),
+    s.Retested(target=B, error=_error("self-test-failed")),
+    s.Retested(target=B, error=None),
     s.RemovalAsked(plan_digest="4" * 64, authority="uid:0", channel="terminal", reason="user"),
     s.Removed(at=NOW),
     s.WatchEnded(),
@@ -115,6 +115,7 @@ MAKES_SAFE = (s.EngineCrashed, s.WatchBroken, s.Retested)
 ORDER = {
     (("rechecking", ""), ("waiting", "fetch")),
     (("waiting", "fetch"), ("fetching", "")),
+    (("waiting", "fetch"), ("rechecking", "")),  # a fetch that had to wait
     (("fetching", ""), ("verifying", "")),
     (("verifying", ""), ("deploying", "")),
     (("deploying", ""), ("testing", "")),

@@ -79,11 +79,12 @@ class StubServing:
         self.engines: list[StubEngine] = []
         self.adopted: list[StubEngine] = []
         self.narrow = False
+        self.engine: None = None  # nothing to take samples of
 
     def must_pause(self, need_bytes: int) -> bool:
         return self.narrow
 
-    async def take_over(self, slot: SlotDescription, need_bytes: int) -> StubEngine:
+    async def take_over(self, slot: SlotDescription, need_bytes: int, between: object = None) -> StubEngine:
         self.engines.append(StubEngine())
         return self.engines[-1]
 
@@ -92,6 +93,9 @@ class StubServing:
 
     async def abandon(self, engine: StubEngine) -> None:
         engine.stopped = True
+
+    async def remove(self) -> None:
+        """Nothing runs."""
 
     async def aclose(self) -> None:
         """Nothing runs."""
@@ -322,3 +326,50 @@ async def test_a_closed_gate_at_the_last_moment(bench: Bench, *, narrow: bool) -
     assert [engine.stopped for engine in bench.serving.engines] == ([] if narrow else [True])
     assert bench.serving.adopted == []
     assert bench.loop.state.current == OLD.slot
+
+
+async def test_nothing_starts_an_engine_of_a_model_that_is_being_removed(bench: Bench) -> None:
+    """From the confirmation on there is no slot in use for whoever wants to start one, also after a restart."""
+    bench.become()
+    assert bench.loop.current_slot() == OLD
+    await bench.loop.post(s.RemovalAsked(plan_digest=OFFER, authority="uid:0", channel="host", reason="user"))
+    await bench.worker.begun.wait()
+    assert bench.loop.current_slot() is None
+    bench.worker.go.set()
+    await until(lambda: bench.loop.state.uninstalled)
+
+
+async def test_what_a_follower_does_not_foresee_does_not_end_it(bench: Bench) -> None:
+    """The watch goes on after an error that nobody thought of, and the owner is told."""
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ValueError("unthought of")
+
+    bench.loop.watcher.look = look  # type: ignore[method-assign]  # breaks once
+    bench.become(watch=s.Watch(version=OLD.slot, until=iso(bench.clock.now() + timedelta(days=1))))
+    await bench.loop.go_on()
+    await until(lambda: looks > 1)
+    assert [notice["error"]["params"]["kind"] for notice in bench.told("notice")] == ["ValueError"]
+
+
+async def test_closing_ends_what_a_last_decision_began(bench: Bench) -> None:
+    """A decision under way when the agent ends leaves neither a timer nor a sealing behind."""
+    bench.become(previous=NEW.slot, kept=(SlotId("1.1.0", "q8"),))
+    bench.layout.model(MODEL).slot("1.1.0+q8").mkdir()
+    original = bench.loop._clean
+
+    async def late(*arguments: Any) -> None:
+        await until(lambda: bench.loop._closing)
+        await original(*arguments)
+
+    bench.loop._clean = late  # type: ignore[method-assign]  # takes until the agent ends
+    deciding = asyncio.create_task(bench.loop.post(s.Restarted()))
+    await until(lambda: bench.loop._deciding)
+    await bench.loop.aclose()
+    await deciding
+    assert bench.loop._keeping is not None
+    assert bench.loop._keeping.done()

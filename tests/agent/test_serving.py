@@ -223,6 +223,23 @@ async def test_an_engine_that_keeps_crashing_is_started_ever_more_seldom(bench: 
     await bench.serving.aclose()
 
 
+async def test_a_removed_model_has_no_engine_and_gets_none(bench: Bench) -> None:
+    """A start under way, a restart after a crash and a request that arrives meanwhile leave no engine behind."""
+    bench.starter.held[OLD.slot.name] = asyncio.Event()
+    starting = asyncio.create_task(bench.serving.ensure())
+    await bench.starter.begun.wait()
+    bench.current = None
+    await bench.serving.remove()
+    bench.starter.held[OLD.slot.name].set()
+    with pytest.raises(ModelotaError) as caught:
+        await starting
+    assert caught.value.code == "no-model-installed"
+    assert (bench.starter.running, bench.upstreams.models) == ([], ())
+    await bench.serving.keep_running()
+    assert len(bench.crashes) == 1, "whoever brings an engine back gives up once there is none to bring back"
+    await bench.serving.aclose()
+
+
 async def test_a_start_that_fails_leaves_the_state_of_what_runs(bench: Bench) -> None:
     """While the version in use runs, a start that fails, is abandoned or cancelled leaves it `running`."""
     await bench.serving.ensure()

@@ -14,6 +14,7 @@ from modelota.agent.watching import Baseline, ServiceFigures, Watcher, judge
 from modelota.clock import SystemClock
 from modelota.runtime.meter import AnswerFigures
 from modelota.spec.slot import SlotId
+from modelota.testing.clock import ManualClock
 
 MODEL = "acme/assistant"
 OLD, NEW = SlotId("1.1.1", "q8"), SlotId("1.1.2", "q8")
@@ -60,6 +61,14 @@ def test_too_few_answers_say_nothing() -> None:
 def test_unknown_is_no_verdict() -> None:
     """Without a baseline neither speed nor memory is judged."""
     assert code(changed(generating_s=1e6, memory_bytes=10**12), Baseline(0.0, None, None)) is None
+
+
+def test_too_few_answers_of_the_version_before_excuse_nothing() -> None:
+    """One failure in two answers is no share that a version which fails most of hundreds is measured by."""
+    few = ServiceFigures(requests=2, errors=1)
+    assert code(changed(errors=60), few.baseline(SETTINGS.min_requests)) == "watch-errors"
+    many = changed(errors=40).baseline(SETTINGS.min_requests)
+    assert code(changed(errors=60), many) is None
 
 
 class _Serving:
@@ -125,3 +134,53 @@ async def test_memory_of_the_version_before_comes_from_the_self_test(journal: Jo
     )
     await watching.look()
     assert [event.error.code for event in posted] == ["watch-memory"]
+
+
+async def test_figures_of_an_earlier_use_are_gone_before_it_is_in_use_again(journal: Journal) -> None:
+    """A kill right after the activation does not have the version judged by what it did long ago."""
+    posted: list[s.WatchBroken] = []
+    figures = {"requests": 50, "errors": 50, "tokens": 0, "generating_s": 0.0, "memory_bytes": None}
+    journal.service.keep(MODEL, NEW.name, figures)
+    watch = s.Watch(version=NEW, until="2026-01-02T00:00:00Z")
+    state = s.State(current=NEW, previous=OLD, slots=(OLD, NEW), watch=watch)
+    watcher(journal, state, posted).begin(NEW.name)
+    await watcher(journal, state, posted).look()
+    assert posted == []
+
+
+async def test_a_watch_that_begins_is_looked_at_soon(journal: Journal) -> None:
+    """The pace of calm days does not go on into the watch window; without a watch most turns do nothing."""
+    states = [s.State(current=OLD, slots=(OLD,))] * 4
+    states += [s.State(current=NEW, previous=OLD, slots=(OLD, NEW), watch=s.Watch(version=NEW, until=""))] * 2
+    clock, looks = ManualClock(), list[float]()
+
+    async def post(_: s.WatchBroken) -> bool:
+        return True
+
+    def state() -> s.State:
+        if not states:
+            raise _EnoughError
+        return states.pop(0)
+
+    watching = Watcher(
+        MODEL,
+        SETTINGS,
+        journal.service,
+        _Serving(),  # type: ignore[arg-type]  # no engine runs
+        clock,
+        self_tests=journal.self_tests,
+        state=state,
+        post=post,
+    )
+
+    async def look() -> None:
+        looks.append(sum(clock.slept))
+
+    watching.look = look  # type: ignore[method-assign]  # when, not what
+    with pytest.raises(_EnoughError):
+        await watching.run()
+    assert looks == [5 * SETTINGS.sample_s, 6 * SETTINGS.sample_s]
+
+
+class _EnoughError(Exception):
+    """Ends a loop that has no end."""

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clean import measure, plant
+from clean import measure
+from planting.tree import plant
 
 
 def test_every_residue_goes_and_every_decoy_stays(tmp_path: Path) -> None:

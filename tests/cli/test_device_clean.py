@@ -121,3 +121,20 @@ def test_a_missing_record_and_a_missing_root_are_told(run: Run, disk: Path, tmp_
     """Neither a record nor a device: each has its code."""
     assert run("--json", "device", "clean", "--from", str(tmp_path / "no")).json["error"]["code"] == "argument-invalid"
     assert run("--json", "device", "clean", "--root", str(tmp_path / "no")).json["error"]["code"] == "not-enrolled"
+
+
+def test_nothing_outside_a_named_directory_is_looked_at(run: Run, record: Path, tmp_path: Path) -> None:
+    """`--within` finds the copy below that directory and not the one beside it; it has to exist."""
+    inside, outside = tmp_path / "old-disk" / "deep" / "copy", tmp_path / "beside"
+    inside.parent.mkdir(parents=True)
+    for path in (inside, outside):
+        path.write_bytes(MODEL)
+    words = ("device", "clean", "--within", str(tmp_path / "old-disk"), "--from", str(record))
+    plan, _ = run("--json", *words).lines
+    assert [finding["path"] for finding in plan["plan"]["findings"]] == [str(inside)]
+    shown = run(*words)
+    assert f"--within {tmp_path / 'old-disk'}" in shown.out
+    assert run(*words, "--accept", plan["digest"]).status == 0
+    assert (inside.exists(), outside.exists()) == (False, True)
+    missing = run("--json", "device", "clean", "--within", str(tmp_path / "none"), "--from", str(record))
+    assert missing.lines[-1]["error"]["code"] == "argument-invalid"

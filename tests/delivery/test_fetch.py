@@ -287,3 +287,15 @@ async def test_bytes_fetched_twice_are_bounded(world: World, stop_at: int) -> No
     await world.run(connections=connections)
     assert world.sink.frames.keys() == set(world.frames)
     assert world.sent_bytes - world.total_bytes <= connections * (CHUNK_MAX_BYTES + 64 * 1024)
+
+
+async def test_a_limited_rate_is_kept_on_average() -> None:
+    """Requests take turns so that what was asked for before would have arrived at the limit, over all connections."""
+    clock = ManualClock()
+    pace = fetching.Pace(1000, clock)
+    for _ in range(4):
+        await pace.take(500)
+    assert clock.slept == [0.5, 0.5, 0.5]
+    clock.advance(seconds=60)
+    await pace.take(500)
+    assert len(clock.slept) == 3, "time that nothing was asked for in is no reason to wait"

@@ -47,7 +47,11 @@ ALLOWED_CALLS = {
         "Path.mkdir",
     ): "links to open files, in the engine's work directory, which goes with the engine",
     ("runtime/child.py", "Path.unlink"): "the same links",
+    ("agent/service.py", "Path.rmdir"): "a directory of systemd's that the agent made; never with anything in it",
     ("runtime/child.py", "Path.symlink_to"): "the same links",
+    ("agent/cleaning/removing.py", "os.unlink"): "residues lie anywhere; each is verified the moment before it goes",
+    ("agent/cleaning/removing.py", "os.rmdir"): "directories of residues, when they are empty",
+    ("agent/cleaning/removing.py", "Path.chmod"): "a read-only directory of the agent's own, so that it can be emptied",
 }
 
 OS_CALLS = {

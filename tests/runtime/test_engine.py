@@ -216,7 +216,7 @@ async def test_the_fail_point_comes_before_the_child(make_fake: MakeSpec) -> Non
     """An armed `engine.start` raises and leaves nothing running."""
     faults.arm("engine.start@1=EIO")
     try:
-        with pytest.raises(OSError, match=r"engine\.start"):
+        with pytest.raises(TryLater, match=r"engine\.start"):
             await start_engine(make_fake(), clock=CLOCK, timeout_s=30)
     finally:
         faults.arm("")

@@ -13,6 +13,7 @@ import pytest
 from tests.runtime.conftest import MakeSpec
 from tests.runtime.processes import all_gone, command_line, is_alive, until
 
+from modelota import faults
 from modelota.clock import SystemClock
 from modelota.errors import AskPerson, RefuseContent, TryLater
 from modelota.runtime.selftest import SelfTestRecord, run_self_tests, satisfies
@@ -61,6 +62,16 @@ async def test_a_wrong_answer_fails_and_the_rest_still_runs(make_fake: MakeSpec)
     problem = record.problem()
     assert isinstance(problem, RefuseContent)
     assert (problem.code, problem.params["test"]) == ("self-test-failed", "who")
+
+
+async def test_a_disk_that_fails_says_nothing_about_the_candidate(make_fake: MakeSpec) -> None:
+    """An engine that can't be started because of the device's disk is no verdict: it is tried again later."""
+    faults.arm("engine.start@1=EIO")
+    try:
+        with pytest.raises(TryLater, match="disk-error"):
+            await run(SelfTests(functional=(WHO,)), make_fake("new"))
+    finally:
+        faults.arm("")
 
 
 async def test_no_tests_prove_nothing(make_fake: MakeSpec) -> None:

@@ -1,4 +1,4 @@
-"""Kill the supervisor or the worker at any journal step, and during the download: the next run completes."""
+"""Kill the supervisor or the worker during the download: what was fetched is kept (the walk has every fail point)."""
 
 from __future__ import annotations
 
@@ -6,72 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import pytest
 
 from modelota.spec.limits import CHUNK_MAX_BYTES, KIB, MIB
-from modelota.testing.device import DeviceGoneError, DeviceUnderTest
+from modelota.testing.device import DeviceUnderTest
 from modelota.testing.network import InstrumentedServer, Slow
-from tests.scenarios.conftest import Publisher, Snapshot, heavy_model
-
-
-def worker_of(device: DeviceUnderTest) -> int | None:
-    """Process id of the device's worker, or None."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"modelota.agent.worker" in command and os.fsencode(device.root) in command:
-            return int(path.name)
-    return None
-
-
-def check_invariants(device: DeviceUnderTest, allowed: set[str]) -> None:
-    """One active version that serves, its files intact, nothing in staging, nothing but its slots."""
-    status = device.settle()
-    assert status["active_version"] in allowed
-    answer = device.chat("Who are you?")
-    assert f"version {status['active_version']}" in answer
-    model = device.layout.model("acme/assistant")
-    assert model.current.readlink() == Path("slots") / f"{status['active_version']}+q8"
-    wait_until(lambda: not model.staging.exists())
-    versions = device.ask("GET", "/v1/versions")["versions"]
-    kept = {f"{view['version']}+q8" for view in versions if view["state"] in {"active", "previous", "kept"}}
-    wait_until(lambda: {path.name for path in model.slots.iterdir()} == kept)
-
-
-@pytest.mark.parametrize("point", ["journal.commit", "durable.switch", "slot.seal", "engine.start"])
-def test_kill_at_every_passage_of_an_update(installed: tuple[Publisher, DeviceUnderTest], point: str) -> None:
-    """SIGKILL at the n-th passage for n = 1, 2, 3 …: after each, the device serves, and the update completes."""
-    publisher, device = installed
-    publisher.publish("1.1.2")
-    device.stop()
-    snapshot = Snapshot(device)
-    nth = 0
-    kills = 0
-    while True:
-        nth += 1
-        try:
-            device.start(faults_armed=f"{point}@{nth}=kill")
-            offer = device.check()
-            device.decide(offer["digest"])
-            killed = until_settled_or_crashed(device)
-        except (DeviceGoneError, AssertionError):
-            killed = True  # the supervisor was, or it told that its worker was
-        device.kill()
-        device.start()
-        check_invariants(device, {"1.1.1", "1.1.2"})
-        if device.status()["active_version"] == "1.1.1":
-            device.update()
-        check_invariants(device, {"1.1.2"})
-        device.stop()
-        if not killed:
-            break
-        kills += 1
-        snapshot.restore()
-    assert kills > 0
+from tests.scenarios.conftest import Publisher, heavy_model
+from tests.scenarios.walking import worker_of
 
 
 def test_kill_during_the_download_fetches_little_again(publisher: Publisher) -> None:

@@ -128,3 +128,19 @@ def test_kill_at_every_passage(installed: tuple[Publisher, DeviceUnderTest], poi
         snapshot.restore()
     assert nth > 1
     assert json.dumps(proof)
+
+
+def test_what_the_model_left_elsewhere_is_cleaned_by_itself(installed: tuple[Publisher, DeviceUnderTest]) -> None:
+    """Basic cleaning follows the uninstallation: stray files in the model's own directory go, the user's data stay."""
+    _, device = installed
+    layout = device.layout.model(MODEL)
+    layout.user_data.mkdir(exist_ok=True)
+    (layout.user_data / "notes.txt").write_text("mine")
+    (layout.directory / ".current.tmp").symlink_to("slots/none")
+    (layout.directory / "core.1234").write_bytes(b"dump")
+    device.ask("POST", "/v1/removal", {"plan_digest": plan(device)["digest"], "channel": "host"})
+    device.settle()
+    assert below(layout.directory) == ["userdata", "userdata/notes.txt"]
+    removed = next(entry for entry in device.log() if entry["event"] == "removed")
+    assert removed["facts"]["cleaned"] >= 2
+    assert removed["facts"]["not_cleaned"] == 0

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.scenarios.walking import ACTIONS, DEVICE_POINTS, OPERATIONS, Figures, Interruptions, Operation, Walker
+from tests.scenarios.interrupting import Interruptions
+from tests.scenarios.walking import ACTIONS, DEVICE_POINTS, OPERATIONS, Figures, Operation, Walker
 
 INTERRUPTS = int(os.environ.get("MODELOTA_SOAK_INTERRUPTS", "2000"))
 

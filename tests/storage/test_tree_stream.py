@@ -50,7 +50,7 @@ def listing(place: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(place.rglob("*")):
         status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
         time = None if path.is_symlink() else status.st_mtime_ns
         found[str(path.relative_to(place))] = (stat.S_IMODE(status.st_mode), time, content)
     return found

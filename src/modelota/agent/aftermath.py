@@ -72,8 +72,8 @@ def _with_situation(error: ErrorBody | None, current: SlotId | None, *, returned
 
 
 def slots_kept(state: State) -> tuple[SlotId, ...]:
-    """The slots that stay: the version in use and the one before."""
-    return tuple(slot for slot in state.slots if slot in {state.current, state.previous})
+    """The slots that stay: the version in use, the one before, and what came with a device that uses none yet."""
+    return tuple(slot for slot in state.slots if slot in {state.current, state.previous, state.seeded})
 
 
 def activated(state: State, event: Activated) -> Step:
@@ -95,7 +95,7 @@ def activated(state: State, event: Activated) -> Step:
         error=None,
         finished_at=event.at,
     )
-    watch = None
+    watch = state.watch if update.target == state.current else None  # one that was mended in its watch stays watched
     if update.direction == "update" and previous is not None:
         watch = Watch(version=update.target, until=event.watch_until)
     activated = msgspec.structs.replace(
@@ -108,10 +108,12 @@ def activated(state: State, event: Activated) -> Step:
         degraded=None,
         suspect=None,
         uninstalled=False,
+        seeded=None,
         last=outcome,
     )
     slots = slots_kept(activated)
-    left = tuple(slot for slot in state.slots if slot not in slots and slot.version not in state.failed)
+    unused = {state.seeded}  # it was never in use here, so nobody goes back to it
+    left = tuple(slot for slot in state.slots if slot not in {*slots, *unused} and slot.version not in state.failed)
     kept = tuple(slot for slot in dict.fromkeys((*reversed(left), *state.kept)) if slot not in slots)
     activated = msgspec.structs.replace(activated, slots=slots, kept=kept[: event.keep_older])
     return activated, (Clean(keep=slots, seal=activated.kept), Tell(outcome=outcome))
@@ -154,6 +156,8 @@ def watch_broken(state: State, error: ErrorBody, now: str) -> Step:
 
 def retested(state: State, event: Retested, now: str) -> Step:
     """A failure goes back while a decision covers it, that is during the watch; later it is for a person to decide."""
+    if event.target != state.current:
+        return same(state)
     if event.error is not None and state.watch is not None and state.previous is not None and state.update is None:
         return watch_broken(state, event.error, now)
     return msgspec.structs.replace(state, suspect=event.error), ()

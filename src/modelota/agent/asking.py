@@ -20,6 +20,7 @@ from modelota.agent.states import (
     PauseAsked,
     Resumed,
     RollbackAsked,
+    State,
     Withdrawn,
 )
 from modelota.agent.withdrawals import as_error, newly_withdrawn, warning_about, withdrawal_of
@@ -62,7 +63,11 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
         "model": loop.model,
         "allow_stale": request.allow_stale,
         "version": request.version,
+        "place": request.place,
     }
+    seeded = None if request.version is not None else seeded_to_offer(loop.state)
+    if seeded is not None:
+        return await _offer_seeded(core, loop, seeded)
     if request.allow_stale:
         core.journal.note(loop.model, "stale-allowed", {"authority": authority})
     try:
@@ -94,6 +99,24 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
         refused=tuple(msgspec.convert(found["refused"], list[api.ErrorBody])),
         stale_since=stale_since,
     )
+
+
+def seeded_to_offer(state: State) -> SlotId | None:
+    """What came with the device and waits for its owner's first decision; None when that was made."""
+    seeded = state.seeded
+    if seeded is None or state.current is not None or seeded.version in {*state.failed, *state.skipped}:
+        return None
+    return seeded
+
+
+async def _offer_seeded(core: Core, loop: ModelLoop, seeded: SlotId) -> api.CheckResult:
+    """Offer what came with the device, before anything is asked of a network; every chunk of it is looked at."""
+    arguments = {"model": loop.model, "slot": seeded.name}
+    digest = msgspec.json.decode(await core.background.run("offer-kept", arguments), type=str)
+    await loop.post(Offered(offer_digest=digest, target=seeded))
+    if loop.state.offer == digest:
+        core.hub.publish("offer", loop.model, {"digest": digest, "to_version": seeded.version})
+    return api.CheckResult(model=loop.model, offer=offer(core, digest))
 
 
 def offer(core: Core, digest: str) -> api.OfferView:
@@ -321,37 +344,6 @@ async def verify(core: Core, request: api.VerifyRequest, *, authority: str) -> a
         return api.VerifyResult(model=loop.model, slots=slots, offer=view)
     await _answer(core, loop, view, "accept", authority, request.channel)
     return api.VerifyResult(model=loop.model, slots=slots, started=True)
-
-
-def versions(core: Core, model: str | None) -> api.VersionsPage:
-    """Versions that the device has or, by the last check, can have; newest first."""
-    loop = core.loop(model)
-    state = loop.state
-    views: dict[str, api.VersionView] = {}
-    for version, released_at, kind, notes in core.journal.releases(loop.model):
-        views[version] = api.VersionView(
-            version=version,
-            variant=None,
-            state="withdrawn" if kind == "withdrawn" else "available",
-            released_at=released_at,
-            failed=version in state.failed,
-            notes=notes,
-        )
-    for slot in state.slots:
-        description = core.journal.slot(loop.model, slot)
-        known = views.get(slot.version)
-        views[slot.version] = api.VersionView(
-            version=slot.version,
-            variant=slot.variant,
-            state="active" if slot == state.current else "previous" if slot == state.previous else "kept",
-            size_bytes=description.size_bytes if description else None,
-            installed_at=core.journal.activated_at(loop.model, slot),
-            released_at=known.released_at if known else None,
-            failed=slot.version in state.failed,
-            notes=known.notes if known else {},
-        )
-    ordered = sorted(views.values(), key=lambda view: Version.parse(view.version), reverse=True)
-    return api.VersionsPage(model=loop.model, versions=tuple(ordered))
 
 
 async def chat(core: Core, request: api.ChatRequest) -> api.ChatResult:

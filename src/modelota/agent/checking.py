@@ -6,7 +6,6 @@ Runs in the worker. Nothing but metadata is fetched here (clause 5.1-c).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -16,25 +15,26 @@ from modelota.agent.enrol import Membership
 from modelota.agent.holdings import Holdings
 from modelota.agent.journal import Journal
 from modelota.agent.offers import build_offer, estimate
+from modelota.agent.preflight import profile_for, storage_share_percent
 from modelota.agent.states import State
+from modelota.agent.verifying import ReadingPace, verify_slots
 from modelota.agent.withdrawals import keep_withdrawals
 from modelota.clock import Clock, iso
 from modelota.delivery import planner, releases
-from modelota.delivery.stores import ObjectStore, open_store
-from modelota.delivery.trust import TrustClient, TrustState
+from modelota.delivery.mirrors import open_mirrors
+from modelota.delivery.stores import ObjectStore
+from modelota.delivery.trust import Refreshed, TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.runtime.protocol import runtimes
-from modelota.spec.api import DamagedFile, ErrorBody, SlotCheck
-from modelota.spec.manifest import Manifest, Variant
+from modelota.spec.api import ErrorBody, SlotCheck
+from modelota.spec.manifest import Manifest, Requires, Variant
 from modelota.spec.offer import Plan
 from modelota.spec.slot import SlotId
 from modelota.storage.assembly import peak_space_bytes
-from modelota.storage.durable import Disk
+from modelota.storage.durable import Disk, free_bytes
 from modelota.storage.layout import Layout
 from modelota.storage.sources import Sources
-from modelota.telemetry.profile import DeviceProfile, check_requirements, device_profile
-
-STORAGE_SHARE_MAX: Final = 0.1  # table 1 of the standard
+from modelota.telemetry.profile import DeviceProfile, check_requirements
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,11 @@ class Checker:
         self._journal = journal
         self._membership = membership
         self._clock = clock
-        self.store: ObjectStore = open_store(membership.url)
+        network = (config or Config()).network
+        place = journal.place()
+        urls = (*((place,) if place else ()), membership.url, *network.mirrors)
+        self.store: ObjectStore = open_mirrors(urls, proxy=network.proxy)
+        self._places_left = len(urls)
         self.client = TrustClient(
             self.store, layout.trust_cache, JournalTrust(journal), clock, anchor=membership.anchor
         )
@@ -99,7 +103,7 @@ class Checker:
         Raises:
             ModelotaError: whatever made the check impossible: network, metadata, documents.
         """
-        refreshed = self.client.refresh(allow_stale=allow_stale)
+        refreshed = self._refresh(allow_stale=allow_stale)
         stale_since = iso(refreshed.stale_since) if refreshed.stale_since else None
         documents = releases.load_documents(self.client, model)
         self._keep_releases(model, documents)
@@ -124,6 +128,16 @@ class Checker:
             withdrawn={entry.version: entry.reason for entry in documents.control.withdrawn},
             stale_since=stale_since,
         )
+
+    def _refresh(self, *, allow_stale: bool = False) -> Refreshed:
+        """Refresh the metadata; a place whose metadata is stale or wrong is left for the next one."""
+        while True:
+            try:
+                return self.client.refresh(allow_stale=allow_stale)
+            except RefuseContent as error:
+                self._places_left -= 1
+                if not error.code.startswith("metadata-") or self._places_left < 1 or not self.store.distrust():
+                    raise
 
     def _newer(self, documents: releases.ModelDocuments, state: State) -> tuple[list[str], list[ErrorBody]]:
         """Versions that may be offered, newest first, and why others may not."""
@@ -157,39 +171,9 @@ class Checker:
             raise RefuseContent("release-withdrawn", model=model, version=version, reason=withdrawal.reason)
         return [version] if state.current is None or state.current.version != version else []
 
-    def verify(self, model: str) -> tuple[SlotCheck, ...]:
-        """Read every chunk of every installed version, and note which are damaged nowhere whole.
-
-        Returns one check per slot; it says what is damaged in that slot, whether or not another slot can mend it.
-        """
-        checks = []
-        digests: set[str] = set()
-        for slot in self.holdings.slots(model):
-            manifest = self.manifest(slot.manifest_digest)
-            variant = manifest.variant(slot.slot.variant)
-            alone = self.holdings.sources_of(model, [slot])
-            damaged = []
-            for file in variant.files:
-                chunks = [manifest.chunks[index] for index in file.chunks]
-                bad = [chunk for chunk in chunks if alone.read(chunk.digest) is None]
-                if bad:
-                    size_bytes = sum(chunk.size_bytes for chunk in bad)
-                    damaged.append(DamagedFile(path=file.path, chunks=len(bad), damaged_bytes=size_bytes))
-                digests.update(chunk.digest for chunk in chunks)
-            checks.append(
-                SlotCheck(
-                    version=slot.slot.version,
-                    variant=slot.slot.variant,
-                    checked_bytes=variant.size_bytes,
-                    damaged=tuple(damaged),
-                )
-            )
-        kept = self.holdings.kept(model) if self._layout.model(model).kept.is_dir() else None
-        everywhere = self.holdings.sources_of(model, self.holdings.slots(model), kept=kept)
-        lost = everywhere.damaged(digests)
-        self._journal.note_whole(model, digests - lost)
-        self._journal.note_damaged(model, lost)
-        return tuple(checks)
+    def verify(self, model: str, pace: ReadingPace | None = None) -> tuple[SlotCheck, ...]:
+        """Read every installed version; see `verify_slots`."""
+        return verify_slots(self.holdings, self._journal, self.manifest, model, pace)
 
     def offer_repair(self, model: str, slot: SlotId) -> str:
         """Make the offer to mend an installed version; it fetches only what no slot holds whole.
@@ -211,7 +195,7 @@ class Checker:
             current=current,
             kept=state.slots,
             failed_before=False,
-            storage_share_exceeded=False,
+            storage_share_percent=None,
             stale_since=None,
             direction="repair",
             peak_bytes=self._peak_space_bytes(manifest, manifest.variant(slot.variant), plan),
@@ -246,7 +230,7 @@ class Checker:
             current=self._journal.slot(model, state.current) if state.current else None,
             kept=state.slots,
             failed_before=slot.version in state.failed,
-            storage_share_exceeded=False,
+            storage_share_percent=None,
             stale_since=None,
             peak_bytes=self._peak_space_bytes(manifest, variant, plan),
         )
@@ -267,7 +251,7 @@ class Checker:
         requires = self.manifest(slot.manifest_digest).variant(slot.slot.variant).requires
         unmet = check_requirements(
             requires,
-            self._profile,
+            self._profile(requires),
             agent_version=modelota.__version__,
             runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
             runtime=slot.runtime.name,
@@ -292,7 +276,7 @@ class Checker:
         offer = offer_view.offer
         facts: dict[str, object] = {"refreshed": True}
         try:
-            self.client.refresh()
+            self._refresh()
             documents = releases.load_documents(self.client, offer.model)
             self._keep_releases(offer.model, documents)
             withdrawal = documents.control.withdrawal(offer.to_version)
@@ -335,14 +319,21 @@ class Checker:
             )
         variant, plan = self._choose(manifest, loaded.digest, state)
         current = self._journal.slot(manifest.model, state.current) if state.current else None
-        free = self._profile.storage_free_bytes
+        share_percent = storage_share_percent(
+            self._layout.model(manifest.model),
+            manifest,
+            variant.name,
+            free_bytes(self._layout.root),
+            current=current.slot.name if current else None,
+            keep_bytes=self.holdings.kept_bytes_after(manifest, variant),
+        )
         offer = build_offer(
             manifest,
             plan,
             current=current,
             kept=state.slots,
             failed_before=version in state.failed,
-            storage_share_exceeded=free is not None and variant.size_bytes > STORAGE_SHARE_MAX * free,
+            storage_share_percent=share_percent,
             stale_since=stale_since,
             peak_bytes=self._peak_space_bytes(manifest, variant, plan),
         )
@@ -378,7 +369,7 @@ class Checker:
     ) -> tuple[AskPerson, ...]:
         return check_requirements(
             variant.requires,
-            self._profile,
+            self._profile(variant.requires),
             agent_version=modelota.__version__,
             runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
             runtime=variant.runtime.name,
@@ -394,9 +385,8 @@ class Checker:
             sealed=self.holdings.at_rest(manifest, variant) == "sealed",
         )
 
-    @property
-    def _profile(self) -> DeviceProfile:
-        return device_profile(self._layout.root)
+    def _profile(self, requires: Requires) -> DeviceProfile:
+        return profile_for(self._layout, self._journal, requires)
 
     def _keep_releases(self, model: str, documents: releases.ModelDocuments) -> None:
         rows: list[tuple[str, str, str]] = []

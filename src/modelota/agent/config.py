@@ -91,7 +91,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     mirrors: Annotated[tuple[Annotated[str, Meta(max_length=2000)], ...], Meta(max_length=16)] = ()
-    proxy: Annotated[str, Meta(max_length=2000)] | None = None
+    proxy: Annotated[str, Meta(max_length=2000, pattern="^https?://")] | None = None
     max_bytes_per_s: Annotated[int, Meta(ge=0)] = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,7 +18,7 @@ from modelota.agent.steps import Workers
 from modelota.agent.withdrawals import warning_about
 from modelota.agent.worker_link import WorkerLink
 from modelota.clock import Clock, SystemClock
-from modelota.errors import AskPerson
+from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.gateway import Gateway
 from modelota.runtime.meter import AnswerFigures
 from modelota.spec import api
@@ -58,6 +59,8 @@ class Core:
         # heavy steps yield to whatever else the device does. Only one process at a time refreshes what is trusted.
         self.background = WorkerLink(layout.root, layout.log / "background.log", disk, yielding=True)
         self.foreground = WorkerLink(layout.root, layout.log / "foreground.log", disk)
+        # What may take an hour and has no hurry: reading for damage, looking for residues.
+        self.maintenance = WorkerLink(layout.root, layout.log / "maintenance.log", disk, yielding=True)
         self.refreshing = asyncio.Lock()
         self.gates = Gates(config.gates, journal, clock)
         self.gateway = Gateway(
@@ -116,6 +119,9 @@ class Core:
             check_ours(layout.runtime_directory, root)
             disk.make_directory(layout.engine_sockets)
             disk.make_directory(layout.log)
+            for left in journal.ledger.temporaries():  # by a kill: nobody else writes while the root is ours alone
+                with suppress(ModelotaError):  # it is tried again at the next start
+                    disk.remove(left)
             agent = cls(layout, lock, journal, membership, config, disk, clock, unattended=unattended)
             for loop in agent.models.values():
                 loop.load()
@@ -146,6 +152,7 @@ class Core:
             await loop.aclose()
         await self.background.aclose()
         await self.foreground.aclose()
+        await self.maintenance.aclose()
         self.journal.close()
         self._lock.release()
 

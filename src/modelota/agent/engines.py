@@ -69,7 +69,7 @@ def engine_spec(
         work_dir=str(directory / "cache" / purpose),
         profile_argv=profile,
         model_alias=slot.model,
-        user_data_dir=str(layout.model(slot.model).user_data) if purpose == "serve" else None,
+        user_data_dir=str(layout.model(slot.model).user_data) if purpose.partition("-")[0] == "serve" else None,
         secret=access.secret(slot) if access is not None else None,
     )
 

@@ -10,10 +10,11 @@ import msgspec
 
 from modelota.agent.config import read_config
 from modelota.agent.journal import Journal
-from modelota.agent.keys import choose_store, store_named
+from modelota.agent.keys import choose_store, keyring_entry, store_named
 from modelota.clock import Clock
 from modelota.errors import AskPerson
-from modelota.spec.enrolment import ClassKey, parse_enrolment
+from modelota.spec.enrolment import ClassKey, Enrolment, parse_enrolment
+from modelota.spec.limits import ENROLMENT_MAX_BYTES
 from modelota.storage.durable import Disk, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.ledger import NoLedger
@@ -21,6 +22,7 @@ from modelota.storage.lock import RootLock
 from modelota.storage.owner import require_owner
 
 FACT: Final = "enrolment"
+_SEED: Final = "seed"
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,56 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     anchor: bytes
 
 
+class Seed(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image knows of where its first version came from: the model, and the root metadata it was checked by."""
+
+    model: str
+    anchor: bytes
+
+
+def keep_seed(journal: Journal, seed: Seed) -> None:
+    """Keep where the first version of an image came from."""
+    journal.set_fact(_SEED, msgspec.json.encode(seed))
+
+
+def _check_seed(journal: Journal, enrolment: Enrolment, file: Path) -> None:
+    """Check that a version that came with the device is of the repository and for the models of `enrolment`.
+
+    Raises:
+        AskPerson: `enrolment-invalid`, `root-untrusted`.
+    """
+    data = journal.fact(_SEED)
+    if data is None:
+        return
+    seed = msgspec.json.decode(data, type=Seed)
+    if seed.model not in enrolment.models:
+        raise AskPerson("enrolment-invalid", path=str(file), detail="other-seed")
+    if not _root_keys(seed.anchor.decode()) & _root_keys(enrolment.root):
+        raise AskPerson("root-untrusted", detail="other-repository")
+
+
+def _root_keys(anchor: str) -> frozenset[str]:
+    """The keys that sign for the root role; roots of one repository that changed all of them at once share none."""
+    try:
+        return frozenset(json.loads(anchor)["signed"]["roles"]["root"]["keyids"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AskPerson("root-untrusted", detail="not TUF metadata") from error
+
+
+def read_enrolment(file: Path) -> Enrolment:
+    """Read an enrolment file.
+
+    Raises:
+        AskPerson: `enrolment-invalid`.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(ENROLMENT_MAX_BYTES + 1)
+    except OSError as error:
+        raise AskPerson("enrolment-invalid", path=str(file), detail=error.strerror or "unreadable") from error
+    return parse_enrolment(data, str(file))
+
+
 def enrol(file: Path, root: Path, clock: Clock) -> Membership:
     """Make `root` a device root from the enrolment file `file`.
 
@@ -51,11 +103,7 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
             `config-invalid`, `keyring-unavailable`.
         TryLater: `device-busy`.
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise AskPerson("enrolment-invalid", path=str(file), detail=error.strerror or "unreadable") from error
-    enrolment = parse_enrolment(data, str(file))
+    enrolment = read_enrolment(file)
     check_anchor(enrolment.root)
     layout = Layout(root)
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
@@ -67,6 +115,7 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
         try:
             if journal.fact(FACT) is not None:
                 raise AskPerson("already-enrolled", path=str(root))
+            _check_seed(journal, enrolment, file)
             own = [*missing, root]  # the database that remembers them could not exist before them
             for path, kind in (
                 *((folder, "root") for folder in own),
@@ -76,6 +125,8 @@ def enrol(file: Path, root: Path, clock: Clock) -> Membership:
                 journal.ledger.will_create(path, kind)
             own_disk = Disk((root, layout.runtime_directory), journal.ledger)
             store = choose_store(config.keys.store, layout, own_disk)
+            if store.name == "keyring":
+                journal.ledger.will_write(keyring_entry(layout), "keyring entry", None)
             store.save(enrolment.keys)
             membership = Membership(
                 url=enrolment.url,

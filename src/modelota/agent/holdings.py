@@ -70,6 +70,10 @@ class Holdings:
         """The kept chunks of `model`."""
         return KeptChunks(self._layout.model(model).kept, self._disk, self._secret)
 
+    def kept_if_any(self, model: str) -> KeptChunks | None:
+        """The kept chunks of `model`; None when nothing was ever kept, and then no secret is made for it."""
+        return self.kept(model) if self._layout.model(model).kept.is_dir() else None
+
     def slots(self, model: str) -> tuple[SlotDescription, ...]:
         """The slots that the state names: a registered one that it does not name is about to be removed, or gone."""
         named = set(self._journal.state(model).slots)
@@ -77,8 +81,8 @@ class Holdings:
 
     def sources(self, model: str) -> Sources:
         """The chunks that slots and kept versions of `model` should hold, without those that were found damaged."""
-        kept = self.kept(model) if self._layout.model(model).kept.is_dir() else None
-        return self.sources_of(model, self.slots(model), kept=kept, damaged=self._journal.damaged(model))
+        damaged = self._journal.damaged(model)
+        return self.sources_of(model, self.slots(model), kept=self.kept_if_any(model), damaged=damaged)
 
     def sources_of(
         self,
@@ -111,8 +115,8 @@ class Holdings:
             if slot.slot in staying:
                 stays |= chunk_sizes(self.manifest(slot.manifest_digest), slot.slot.variant).keys()
         versions = [chunk_sizes(self.manifest(slot.manifest_digest), slot.slot.variant) for slot in leaving]
-        held = self.kept(manifest.model).held if self._layout.model(manifest.model).kept.is_dir() else ()
-        return kept_bytes(versions, stays, held)
+        kept = self.kept_if_any(manifest.model)
+        return kept_bytes(versions, stays, kept.held if kept is not None else ())
 
     def keep(
         self, model: str, keep: Collection[SlotId], seal: Collection[SlotId], on_progress: Callable[[int, int], None]

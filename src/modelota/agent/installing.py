@@ -22,15 +22,15 @@ from modelota.content.pack import PackOpener
 from modelota.content.wrap import pack_key
 from modelota.delivery import planner
 from modelota.delivery.fetch import fetch
-from modelota.errors import ModelotaError, RefuseContent
+from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.runtime.engine import Engine
 from modelota.runtime.selftest import run_self_tests
 from modelota.spec.enrolment import ClassKey
 from modelota.spec.manifest import Chunk, Manifest
 from modelota.spec.offer import Offer, Plan
 from modelota.spec.slot import SlotDescription, SlotId, describe
-from modelota.storage.assembly import Assembly
-from modelota.storage.durable import Disk
+from modelota.storage.assembly import Assembly, peak_space_bytes
+from modelota.storage.durable import Disk, free_bytes
 from modelota.storage.layout import Layout
 from modelota.storage.sealed_assembly import SealedAssembly
 from modelota.storage.slots import Slots
@@ -121,6 +121,7 @@ class Installer:
             staging.scan()
             missing = assembly.missing(self._plan, staging)
             staging.reserve(missing)
+            self._reserve_slot(assembly)
             total = self._plan.fetch_bytes
             have = total - sum(frame.length_bytes for frame in missing)
             report(have, total)
@@ -137,6 +138,7 @@ class Installer:
                     on_progress=_ignore,
                     on_received=progress.received,
                     proceed=_go_on,
+                    max_bytes_per_s=self._config.network.max_bytes_per_s,
                 )
             finally:
                 staging.flush()
@@ -145,6 +147,28 @@ class Installer:
             return {"received_bytes": fetched.received_bytes, "requests": fetched.requests, "resumed_bytes": have}
         finally:
             staging.close()
+
+    def _reserve_slot(self, assembly: Assembly) -> None:
+        """Set aside, before the first byte is fetched, what the slot takes at the peak (requirement 7.1.1-a).
+
+        No more than that: the rest of the slot takes the place of staged packs as they go. A sealed slot is laid out
+        as it is written, so its space is checked and not reserved.
+
+        Raises:
+            AskPerson: `no-space` with what is needed and what is free; `permission-denied`.
+            TryLater: `disk-error`.
+        """
+        if self._at_rest == "sealed" or self._partial.exists():  # reserved before, or written in part
+            return
+        peak_bytes = peak_space_bytes(self._manifest, self._plan)
+        try:
+            assembly.reserve(self._plan, peak_bytes - self._plan.fetch_bytes)
+        except AskPerson as error:
+            self._disk.remove(self._partial)  # nobody is helped by a full disk while a person is waited for
+            if error.code != "no-space":
+                raise
+            free = free_bytes(self._partial)
+            raise AskPerson("no-space", path=str(self._partial), need_bytes=peak_bytes, free_bytes=free) from error
 
     def _check_sources(self) -> None:
         """Look at every chunk that the plan counts on; what is damaged is fetched whole, within the ceiling."""
@@ -212,6 +236,7 @@ class Installer:
         keep_anchors(self._journal, description, self._partial / "files", self._disk)
         self._journal.register_slot(description)
         self._journal.note_whole(description.model, (chunk.digest for chunk in self._chunks()))
+        self._disk.make_directory(self._model.user_data)
         manifest = self._journal.manifest_body(description.manifest_digest)
         slots.keep_description(description, manifest, self._partial)
         slots.seal(self._partial, slot)
@@ -254,6 +279,7 @@ class Installer:
             clock=self._clock,
             on_progress=report,
             on_started=started_one,
+            contract=True,
         )
         self._journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
         self._measure("testing", len(record.results), started)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelota.agent.checking import Checker
+from modelota.agent.cleaning.cleaning import clean_basic
 from modelota.agent.config import read_config
 from modelota.agent.enrol import class_keys, membership_of, open_journal
 from modelota.agent.holdings import Holdings
@@ -16,6 +17,7 @@ from modelota.agent.keeping import keep_and_remove
 from modelota.agent.retesting import retest
 from modelota.agent.uninstalling import Uninstaller, facts_of
 from modelota.agent.user_data_jobs import UserDataJobs
+from modelota.agent.verifying import ReadingPace
 from modelota.agent.worker_link import Job
 from modelota.clock import Clock, SystemClock
 from modelota.errors import OurBug
@@ -41,6 +43,9 @@ class Jobs:
         self._in_thread: dict[str, Callable[[Arguments, Report], object]] = {
             "check": self._check,
             "verify": lambda arguments, _: self._checker().verify(arguments["model"]),
+            "scrub": lambda arguments, _: self._checker().verify(
+                arguments["model"], ReadingPace(self._config.scrub.bytes_per_s)
+            ),
             "offer-repair": lambda arguments, _: self._checker().offer_repair(*_slot_of(arguments)),
             "offer-kept": lambda arguments, _: self._checker().offer_kept(*_slot_of(arguments)),
             "keep": self._keep,
@@ -88,7 +93,13 @@ class Jobs:
             return await asyncio.to_thread(self._in_thread[job.kind], job.arguments, report)
         raise OurBug("invariant-broken", detail=f"no job {job.kind!r}")
 
+    def place(self, job: Job) -> Path | None:
+        """The directory of the model that a job is about."""
+        model = job.arguments.get("model")
+        return self._layout.model(model).directory if model else None
+
     def _check(self, arguments: Arguments, _: Report) -> object:
+        self._journal.set_fact("repository-place", (arguments.get("place") or "").encode())
         return self._checker().check(
             arguments["model"], allow_stale=arguments["allow_stale"], version=arguments.get("version")
         )
@@ -115,7 +126,10 @@ class Jobs:
 
     def _remove(self, arguments: Arguments, report: Report) -> object:
         uninstaller = Uninstaller(self._layout, self._journal, self._disk, self._clock)
-        return facts_of(uninstaller.remove(arguments["model"], arguments["plan_digest"], report))
+        model = arguments["model"]
+        facts = facts_of(uninstaller.remove(model, arguments["plan_digest"], report))
+        cleaned = clean_basic(self._layout, self._journal, leaving=model)  # 7.4.2-a: by itself, after an uninstallation
+        return {**facts, "cleaned": cleaned.count("removed"), "not_cleaned": cleaned.count("refused")}
 
     def _slot(self, model: str, name: str) -> SlotDescription:
         found = self._journal.slot(model, SlotId.parse(name))

@@ -16,6 +16,7 @@ import msgspec
 
 from modelota.agent.inhibitors import Inhibitors
 from modelota.agent.records import Records
+from modelota.agent.report_table import ReportTable
 from modelota.agent.schema import MIGRATIONS
 from modelota.agent.service_table import ServiceTable
 from modelota.agent.snapshot_table import SnapshotTable
@@ -53,6 +54,7 @@ class Journal:
         self._db = open_database(path, MIGRATIONS)
         self.ledger = DatabaseLedger(self._db, path, clock)
         self.snapshots = SnapshotTable(self._db, path, clock)
+        self.reports = ReportTable(self._db, path, clock)
         self.records = Records(self._db, path, clock)
         self.verified = VerifiedTable(self._db, path, clock)
         self.service = ServiceTable(self._db, path, clock)
@@ -110,6 +112,14 @@ class Journal:
             LogEntry(seq=seq, at=at, model=name, event=event, facts=self._decode(data, dict[str, Any]))
             for seq, at, name, event, data in rows
         )
+
+    def last_entries(self, model: str, limit: int) -> tuple[LogEntry, ...]:
+        """The newest entries about `model`, oldest first."""
+        row = self._db.execute(
+            "SELECT min(seq) FROM (SELECT seq FROM journal WHERE model = ? ORDER BY seq DESC LIMIT ?)",
+            (model, min(limit, LOG_PAGE_MAX)),
+        ).fetchone()
+        return self.log(model, int(row[0] or 1) - 1, limit)
 
     def last_time(self, model: str, event: str) -> str | None:
         """When `event` was last journalled for `model`."""
@@ -203,6 +213,10 @@ class Journal:
         """What people call the model, by language, as its catalog said at the last check."""
         data = self.fact(f"title {model}")
         return self._decode(data, dict[str, str]) if data else {}
+
+    def place(self) -> str | None:
+        """A directory that holds a copy of the repository (a USB stick), which the owner named for the last check."""
+        return (self.fact("repository-place") or b"").decode() or None
 
     def end_of_service(self, model: str) -> str | None:
         """When the publisher stops or stopped to serve the model, as its catalog said at the last check."""

@@ -66,6 +66,11 @@ class FileKeyStore:
         return _decode(data, self._path)
 
 
+def keyring_entry(layout: Layout) -> str:
+    """What the ledger calls the keyring's entry of a device root."""
+    return f"keyring:{_SERVICE}/{layout.root.resolve()}"
+
+
 class KeyringKeyStore:
     """Keys in the system's keyring (Secret Service, Keychain, Credential Locker), under the root's path."""
 

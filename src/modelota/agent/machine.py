@@ -203,7 +203,7 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
         return _steered(state, update, event, now)
     match event:
         case Done(phase="waiting") if update.phase == "waiting" and update.gate and not update.paused:
-            return _enter(state, update, _BEHIND[update.gate], now)
+            return _enter(state, update, _behind(update), now)
         case Done(phase=phase) if phase == update.phase and phase in _NEXT and not update.paused:
             return _step_done(state, update, phase, now)
         case Failed(phase=phase) if phase == update.phase and not update.paused:
@@ -221,6 +221,13 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
             return same(state)
 
 
+def _behind(update: Update) -> Phase:
+    """What follows an open gate. Before a fetch that had to wait, days perhaps, everything is looked at once more."""
+    if update.gate == "fetch" and update.waits_for:
+        return "rechecking"
+    return _BEHIND[update.gate]
+
+
 def _steered(state: State, update: Update, event: PauseAsked | Resumed | CancelAsked | Withdrawn, now: str) -> Step:
     """What a person, a timer or the publisher wants of an update under way."""
     match event:
@@ -231,6 +238,8 @@ def _steered(state: State, update: Update, event: PauseAsked | Resumed | CancelA
             return _with(state, paused, StopWork())
         case Resumed(authority="timer") if update.waits_for == _PERSON:
             return same(state)
+        case Resumed() if update.paused and update.gate == "fetch":
+            return _enter(state, update, "rechecking", now)
         case Resumed() if update.paused:
             return _enter(state, update, update.phase, now, update.gate)
         case CancelAsked() if update.phase in CANCELLABLE:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from modelota.agent.config import Config
+from modelota.agent.deployment_report import keep_report
 from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
+from modelota.agent.leftovers import remove_leftovers
 from modelota.agent.machine import step
 from modelota.agent.retesting import Retester
 from modelota.agent.serving import Serving
@@ -162,24 +165,39 @@ class ModelLoop:
         if self.state.watch is not None:
             self._watch()
         if self._unattended:
-            self._followers = [asyncio.create_task(work) for work in (self.watcher.run(), self.retester.run())]
+            self._followers = [asyncio.create_task(self._follow(work)) for work in (self.watcher.run, self.retester.run)]
+
+    async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run what never ends by itself; what it does not foresee is told, and does not end it for good."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  see above
+                self._notice(_unforeseen(error))
+            await self._clock.sleep(RETRY_MAX_S)
 
     async def aclose(self) -> None:
         """Stop work and engine. What is under way goes on at the next start."""
         self._closing = True
         if self._keeping is not None and not self._unattended:
             await asyncio.gather(self._keeping, return_exceptions=True)  # a host that only looks in might never end it
+        await self._end_tasks()
+        # what is being decided or removed at this moment comes to its end while the root is still ours
+        await asyncio.gather(*self._deciding, return_exceptions=True)
+        await self._end_tasks()  # what it began
+        await self.serving.aclose()
+
+    async def _end_tasks(self) -> None:
         for task in (*self._timers.values(), self._work, self._keeping, *self._followers):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        # what is being decided or removed at this moment comes to its end while the root is still ours
-        await asyncio.gather(*self._deciding, return_exceptions=True)
-        await self.serving.aclose()
 
     def current_slot(self) -> SlotDescription | None:
-        """The slot in use."""
-        return self._journal.slot(self.model, self.state.current) if self.state.current else None
+        """The slot in use; None also while the model is being removed: nothing starts an engine of it any more."""
+        if self.state.current is None or self.state.phase == "removing":
+            return None
+        return self._journal.slot(self.model, self.state.current)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -200,13 +218,17 @@ class ModelLoop:
             state, effects = step(self.state, event, iso(self._clock.now()))
             if state == self.state and not effects:
                 return False
+            entered = state.current if isinstance(event, Activated) and state.current != self.state.current else None
+            if entered is not None:
+                self.watcher.begin(entered.name)
             if state != self.state:
                 self._journal.commit(self.model, event, self.state, state)
             before, self.state = self.state, state
-            if isinstance(event, Activated) and state.current is not None and state.current != before.current:
-                self.watcher.begin(state.current.name)
+            if entered is not None:
                 self.retester.begin(tested=before.update is not None and before.update.offer_digest is not None)
             decided = state.update
+            if decided is not None and before.update is None:
+                await self.retester.give_way()
             if state.phase != before.phase or state.update != before.update:
                 self.progress = None
                 self._tell_phase()
@@ -275,21 +297,21 @@ class ModelLoop:
             case Clean(keep=keep, seal=seal):
                 await self._clean(keep, seal)
             case Tell(outcome=outcome):
+                keep_report(self._journal, self._root_layout, self.model, outcome, self._notice)
                 self._hub.publish("outcome", self.model, msgspec.to_builtins(outcome))
 
     async def _do(self, phase: Phase) -> None:
         """Carry out the step of a phase and report how it went."""
         update = self.state.update
         assert update is not None
-        if phase == "activating":  # the version in use is about to become what the new one is compared with
-            self.watcher.sample()
         try:
+            if phase == "activating":  # the version in use is about to become what the new one is compared with
+                self.watcher.sample()
             event = await self._steps.take(phase, update)
         except ModelotaError as error:
             event = Failed(phase=phase, error=_body(error), branch=error.branch)
         except Exception as error:  # noqa: BLE001  whatever a step does not foresee must end the update, not the agent
-            traceback.print_exc()
-            bug = OurBug("unexpected", kind=type(error).__name__, detail=str(error)[:300])
+            bug = _unforeseen(error)
             event = Failed(phase=phase, error=_body(bug), branch=bug.branch)
         await self._post_until_written(event)
 
@@ -344,7 +366,7 @@ class ModelLoop:
                 self._keeping = asyncio.create_task(self._keep(keep, seal))
             else:
                 if self._layout.staging.exists() or leaving:
-                    await asyncio.to_thread(_remove_leftovers, self._root_layout, self.model, names, self._clock)
+                    await asyncio.to_thread(remove_leftovers, self._root_layout, self.model, names, self._clock)
                 self._journal.forget_slots(self.model, (*keep, *seal))
             for description in self._journal.slots(self.model):  # slots of an agent that did not do so
                 self._slots.keep_description(description, self._journal.manifest_body(description.manifest_digest))
@@ -389,15 +411,6 @@ def _body(error: ModelotaError) -> ErrorBody:
     return ErrorBody(code=error.code, params=plain(error.params))
 
 
-def _remove_leftovers(root_layout: Layout, model: str, keep: set[str], clock: Clock) -> None:
-    """Remove what is not kept. Runs in a thread, with a database connection of its own."""
-    journal = Journal(root_layout.database, clock)
-    try:
-        disk = Disk((root_layout.root, root_layout.runtime_directory), journal.ledger)
-        layout = root_layout.model(model)
-        disk.remove(layout.staging)
-        for name in Slots(layout, disk).found():
-            if name not in keep:
-                disk.remove(layout.slots / name)
-    finally:
-        journal.close()
+def _unforeseen(error: Exception) -> OurBug:
+    traceback.print_exception(error)
+    return OurBug("unexpected", kind=type(error).__name__, detail=str(error)[:300])

@@ -21,8 +21,7 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
     if address.startswith("@"):  # the abstract namespace (unix(7))
         address = f"\0{address[1:]}"
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.setblocking(False)
-        sender.sendto(state.encode(), address)
+        sender.sendto(state.encode(), socket.MSG_DONTWAIT, address)
 
 
 def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from modelota.spec.slot import SlotDescription, SlotId
 from modelota.spec.version import Version
 from modelota.storage.assembly import peak_space_bytes
 
+STORAGE_SHARE_MAX: Final = 0.1  # table 1 of the standard
 CEILING_SHARE: Final = 0.1
 CEILING_SMALL_BYTES: Final = 8 * MIB  # a small package may be fetched twice, up to this much more
 
@@ -31,7 +33,7 @@ def build_offer(
     current: SlotDescription | None,
     kept: tuple[SlotId, ...],
     failed_before: bool,
-    storage_share_exceeded: bool,
+    storage_share_percent: float | None,
     stale_since: str | None,
     direction: Direction | None = None,
     peak_bytes: int | None = None,
@@ -44,7 +46,7 @@ def build_offer(
         current: the version in use; None on a first install.
         kept: every slot the device holds.
         failed_before: the version was tried on this device and went back.
-        storage_share_exceeded: afterwards the model takes more than a tenth of the available storage (8.1.1-c).
+        storage_share_percent: what the model takes of the available storage afterwards (8.1.1-c); None: not known.
         stale_since: when the metadata that admits the release expired; None when it is fresh.
         direction: None tells it from the versions.
         peak_bytes: space that everything which follows takes at most; None: what `plan` takes alone.
@@ -64,7 +66,7 @@ def build_offer(
         consequences += ["older-version", "fetched-again"] if plan.frames else ["older-version"]
     if failed_before:
         consequences.append("failed-before")
-    if storage_share_exceeded:
+    if storage_share_percent is not None and storage_share_percent > 100 * STORAGE_SHARE_MAX:
         consequences.append("storage-share")
     keep = (from_slot,) if from_slot else ()
     removed = tuple(slot.version for slot in kept if slot not in keep and direction != "repair")
@@ -96,7 +98,16 @@ def build_offer(
             remove_versions=removed,
         ),
         stale_since=stale_since,
+        storage_share_percent=_coarse(storage_share_percent),
     )
+
+
+def _coarse(percent: float | None) -> float | None:
+    """Rounded up to a whole percent: an offer's digest must not change with every file written.
+
+    A check that finds the same situation makes the same offer (ADR 0005); free space differs by a few files each time.
+    """
+    return None if percent is None else float(max(1, math.ceil(percent)))
 
 
 def estimate(plan: Plan, variant: Variant, rate: Callable[[str], float | None]) -> tuple[float, bool]:

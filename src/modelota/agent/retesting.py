@@ -34,6 +34,7 @@ from modelota.storage.layout import Layout
 from modelota.telemetry.profile import device_profile
 
 _DRIVERS: Final = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/srcversion"))
+RETRY_MAX_S: Final = 3600.0
 _PROVED_WRONG: Final = frozenset({"self-test-failed", "self-test-not-run", "slot-damaged"})
 
 
@@ -70,7 +71,7 @@ class Retester:
         journal: keeps on which ground each slot proved itself.
         worker: runs the self-tests.
         clock: the time.
-        retry_after_s: between attempts that told nothing.
+        retry_after_s: between attempts that told nothing, the first time; ever longer, up to an hour.
         current: the slot in use, or None.
         busy: an update is under way, which tests by itself.
         post: posts an event to the machine.
@@ -99,6 +100,7 @@ class Retester:
         self._busy = busy
         self._post = post
         self._wake = asyncio.Event()
+        self._attempt: asyncio.Task[bool] | None = None
 
     def _key(self, slot: SlotDescription) -> str:
         return f"proved {self._model} {slot.slot.name}"
@@ -116,13 +118,29 @@ class Retester:
         self._wake.set()
 
     async def run(self) -> None:
-        """Prove versions again whenever need be; an attempt that tells nothing is repeated later."""
+        """Prove versions again whenever need be; an attempt that tells nothing is repeated ever more seldom."""
+        wait_s = self._retry_after_s
         while True:
-            if await self.look():
+            self._attempt = asyncio.create_task(self.look())
+            try:
+                await asyncio.wait({self._attempt})
+            finally:
+                self._attempt.cancel()
+            if self._attempt.cancelled() or self._busy():
+                await self._clock.sleep(self._retry_after_s)
+            elif self._attempt.result():
                 await self._wake.wait()
                 self._wake.clear()
+                wait_s = self._retry_after_s
             else:
-                await self._clock.sleep(self._retry_after_s)
+                await self._clock.sleep(wait_s)
+                wait_s = max(wait_s, min(RETRY_MAX_S, 2 * wait_s))
+
+    async def give_way(self) -> None:
+        """End an attempt under way: an update, or a removal, needs memory, worker and slot. It is repeated later."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.gather(self._attempt, return_exceptions=True)
 
     async def look(self) -> bool:
         """Whether nothing is left to prove.
@@ -143,11 +161,12 @@ class Retester:
                 return True
             await self._worker.run("retesting", {"model": self._model, "target": slot.slot.name})
             self.proved(slot)
-            await self._post(Retested(error=None))
+            await self._post(Retested(target=slot.slot, error=None))
         except ModelotaError as error:
             if error.code not in _PROVED_WRONG:
                 return False  # inconclusive, no memory for a second engine, a full disk: the proof is still to be had
-            await self._post(Retested(error=ErrorBody(code=error.code, params=plain(error.params))))
+            failed = ErrorBody(code=error.code, params=plain(error.params))
+            await self._post(Retested(target=slot.slot, error=failed))
         return True
 
 
@@ -167,7 +186,7 @@ async def retest(
         TryLater: `self-test-inconclusive`, `engine-crashed`, `engine-start-failed`, `engine-timeout`.
     """
     spec = engine_spec(layout, config, target, purpose="test", access=SlotAccess(layout, journal, disk))
-    record = await run_self_tests(target.self_tests, spec, None, clock=clock, on_progress=report)
+    record = await run_self_tests(target.self_tests, spec, None, clock=clock, on_progress=report, contract=True)
     journal.keep_self_test(target.model, target.slot, msgspec.json.encode(record))
     problem = record.problem()
     if problem is not None:

@@ -11,12 +11,14 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from modelota.agent import asking, removal, user_data_asking
+from modelota.agent import asking, listing, removal, user_data_asking
 from modelota.agent.core import Core
+from modelota.agent.report_table import REPORTS_KEPT
 from modelota.agent.states import State
 from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.messages import plain, status_of
 from modelota.spec import api
+from modelota.spec.deployment import ReportsPage
 
 T = TypeVar("T")
 
@@ -30,20 +32,21 @@ LOG_LIMIT: Final = 200
 class Route(NamedTuple):
     """Who may use a route, and what it calls with core, body, query, rest of the path, and authority.
 
-    `decide_if` names a flag of the body which makes the request a decision.
+    `decide_if` names fields of the body each of which, when it is set, makes the request a decision.
     """
 
     right: Right
     call: Call
-    decide_if: str | None = None
+    decide_if: tuple[str, ...] = ()
 
 
 def right_needed(route: Route, body: bytes) -> Right:
     """What a request needs: the route's right, or `decide` when its body asks for a decision."""
-    if route.decide_if is None:
+    if not route.decide_if:
         return route.right
     try:
-        asked = msgspec.json.decode(body or b"{}", type=dict[str, Any]).get(route.decide_if)
+        fields = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        asked = any(fields.get(name) for name in route.decide_if)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return route.right  # the call itself refuses it
     return "decide" if asked else route.right
@@ -100,7 +103,7 @@ async def _verify(core: Core, body: bytes, _query: dict[str, str], _rest: str, a
 
 
 async def _versions(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
-    return asking.versions(core, query.get("model"))
+    return listing.versions(core, query.get("model"))
 
 
 async def _log(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
@@ -123,6 +126,12 @@ async def _remove(core: Core, body: bytes, _query: dict[str, str], _rest: str, a
 
 async def _removal_proof(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, _authority: str) -> object:
     return removal.proof(core, rest)
+
+
+async def _reports(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
+    loop = core.loop(query.get("model"))
+    limit = max(1, min(_number(query, "limit", 1), REPORTS_KEPT))
+    return ReportsPage(model=loop.model, reports=core.journal.reports.reports(loop.model, limit))
 
 
 async def _back_up(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
@@ -163,7 +172,7 @@ async def _conditions(core: Core, _body_data: bytes, _query: dict[str, str], _re
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("GET", "/v1/status"): Route("see", _status),
-    ("POST", "/v1/check"): Route("see", _check, decide_if="allow_stale"),
+    ("POST", "/v1/check"): Route("see", _check, decide_if=("allow_stale", "place")),
     ("GET", "/v1/offers/{digest}"): Route("see", _offer),
     ("POST", "/v1/shown"): Route("see", _shown),
     ("POST", "/v1/decisions"): Route("decide", _decide),
@@ -176,10 +185,11 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("DELETE", "/v1/inhibitors/{id}"): Route("decide", _let_go),
     ("POST", "/v1/conditions"): Route("decide", _tell_conditions),
     ("GET", "/v1/conditions"): Route("see", _conditions),
-    ("POST", "/v1/verify"): Route("see", _verify, decide_if="repair"),
+    ("POST", "/v1/verify"): Route("see", _verify, decide_if=("repair",)),
     ("POST", "/v1/removal/plan"): Route("see", _removal_plan),
     ("POST", "/v1/removal"): Route("remove", _remove),
     ("GET", "/v1/removals/{digest}"): Route("see", _removal_proof),
+    ("GET", "/v1/reports"): Route("see", _reports),
     ("POST", "/v1/backup"): Route("decide", _back_up),
     ("POST", "/v1/restore"): Route("decide", _take_back),
     ("GET", "/v1/versions"): Route("see", _versions),

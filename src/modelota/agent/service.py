@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,6 @@ from modelota.agent.access import group_id
 from modelota.agent.config import read_config
 from modelota.agent.enrol import membership_of, open_journal, owner_uid
 from modelota.agent.journal import Journal
-from modelota.storage.owner import acting_as_owner, user_name
 from modelota.agent.records import LedgerRow
 from modelota.agent.service_unit import WANTED_BY, Scope, UnitFacts, unit_text
 from modelota.clock import Clock
@@ -29,6 +28,7 @@ from modelota.errors import AskPerson
 from modelota.spec.names import is_name
 from modelota.storage.durable import Disk, disk_errors
 from modelota.storage.layout import Layout
+from modelota.storage.owner import acting_as_owner, user_name
 
 UNIT: Final = "systemd unit"
 LINK: Final = "systemd link"
@@ -243,10 +243,10 @@ def _digest_of(path: Path) -> str | None:
         return digest_bytes(path.read_bytes()) if path.exists() else None
 
 
-def service_rows(journal: Journal) -> tuple[LedgerRow, ...]:
+def service_rows(ledger: Iterable[LedgerRow]) -> tuple[LedgerRow, ...]:
     """What the ledger knows of installed services: links first, then units, then directories from the deepest up."""
     order = {LINK: 0, UNIT: 1, FOLDER: 2}
-    rows = [row for row in journal.records.ledger_rows() if row.kind in order]
+    rows = [row for row in ledger if row.kind in order]
     return tuple(sorted(rows, key=lambda row: (order[row.kind], -row.path.count("/"), row.path)))
 
 
@@ -276,7 +276,7 @@ def remove(root: Path, clock: Clock, systemd: Systemd | None = None) -> tuple[Pa
     with acting_as_owner(layout.root):
         journal = open_journal(layout, clock)
     try:
-        rows = service_rows(journal)
+        rows = service_rows(journal.records.ledger_rows())
         removed = remove_rows(rows, Disk([Path(row.path).parent for row in rows], journal.ledger), systemd)
         for path in removed:
             journal.ledger.removed(path)

@@ -20,6 +20,7 @@ _EVERYWHERE: Final = """\
 UMask=0077
 NoNewPrivileges=yes
 LockPersonality=yes
+MemoryDenyWriteExecute=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes

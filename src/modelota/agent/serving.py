@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from modelota.agent.config import Config
 from modelota.agent.engines import engine_spec
@@ -34,6 +34,13 @@ RESTART_FIRST_S: Final = 1.0
 RESTART_MAX_S: Final = 60.0
 
 EngineState = Literal["running", "starting", "stopped", "failed"]
+
+
+class Between(NamedTuple):
+    """What is done between two engines, and how it is undone."""
+
+    do: Callable[[], Awaitable[None]]
+    undo: Callable[[], Awaitable[None]]
 
 
 class Serving:
@@ -141,18 +148,26 @@ class Serving:
         room_bytes = room_beside(self._engine.pid)
         return room_bytes is not None and room_bytes < need_bytes
 
-    async def take_over(self, slot: SlotDescription, need_bytes: int) -> Engine:
+    async def take_over(self, slot: SlotDescription, need_bytes: int, between: Between | None = None) -> Engine:
         """Start the engine that is to replace the one in use; `adopt` or `abandon` has to follow.
 
-        It starts beside the one in use, or, where memory does not hold both, after it: then new requests wait, those
-        under way are finished first, and if it does not start, the one before comes back.
+        It starts beside the one in use, or, where memory does not hold both or something is to be done between them,
+        after it: then new requests wait, those under way are finished first, and if it does not start, the one before
+        comes back.
+
+        Args:
+            slot: whose engine.
+            need_bytes: the memory it is expected to take.
+            between: done while neither of the two runs, and undone when the new one does not start.
 
         Raises:
             ModelotaError: as `start`.
         """
         before = self._engine
-        if before is None or not self.must_pause(need_bytes):
+        if between is None and (before is None or not self.must_pause(need_bytes)):
             return await self.start(slot)
+        if before is None:
+            return await self._start_after(slot, between)
         free_bytes = room_beside(before.pid)
         version = slot.slot.version
         self._noticed(TryLater("short-pause", version=version, need_bytes=need_bytes, free_bytes=free_bytes))
@@ -161,12 +176,22 @@ class Serving:
         try:
             await self._drain(self._upstreams.switch(self._model, None))
             await before.stop()
-            return await self.start(slot)
+            return await self._start_after(slot, between)
         except ModelotaError:
             await self._end_pause()
             raise
         except BaseException:
             self._may_start.set()
+            raise
+
+    async def _start_after(self, slot: SlotDescription, between: Between | None) -> Engine:
+        if between is None:
+            return await self.start(slot)
+        await between.do()
+        try:
+            return await self.start(slot)
+        except ModelotaError:
+            await between.undo()
             raise
 
     async def _end_pause(self) -> None:
@@ -287,7 +312,7 @@ class Serving:
             await self._crashed(error)
             await self._clock.sleep(self._restart_after_s)
             self._restart_after_s = min(RESTART_MAX_S, self._restart_after_s * 2)
-            if self._engine is not failed:
+            if self._engine is not failed or self._current() is None:
                 return
             try:
                 await self.ensure()
@@ -306,6 +331,11 @@ class Serving:
             await engine.stop()
         if self.state != "stopped":
             self._set("stopped")
+
+    async def remove(self) -> None:
+        """Stop the engine in use for good: the model goes, and requests for it are refused from now on."""
+        await self.stop()
+        self._upstreams.forget(self._model)
 
     async def aclose(self) -> None:
         """Stop everything of this model."""

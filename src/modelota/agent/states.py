@@ -55,6 +55,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[SlotId, ...] = ()  # versions without a slot whose chunks are kept sealed, newest departure first
     suspect: ErrorBody | None = None  # the version in use failed its self-tests when they were run again
     uninstalled: bool = False  # its user removed the model: nothing is offered unasked
+    seeded: SlotId | None = None  # what came with the device; a slot until some version is put to use
 
     @property
     def phase(self) -> Phase:
@@ -186,8 +187,12 @@ class WatchBroken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Retested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The self-tests of the version in use were run again; `error` is why they failed, None that they passed."""
+    """The self-tests of a version were run again; `error` is why they failed, None that they passed.
 
+    They take minutes: when another version is in use by the end, they mean nothing.
+    """
+
+    target: SlotId
     error: ErrorBody | None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from modelota.agent.config import Config
 from modelota.agent.engines import memory_need_bytes
 from modelota.agent.gates import Gates
 from modelota.agent.journal import Journal
-from modelota.agent.serving import Serving
+from modelota.agent.serving import Between, Serving
 from modelota.agent.states import (
     Activated,
     ContentMissing,
@@ -144,20 +145,20 @@ class Steps:
         until = self._clock.now() + timedelta(seconds=self._config.watch.window_s)
         target = self.description(update.target)
         need_bytes = memory_need_bytes(target, self._journal.self_tests(self._model))
-        if self._serving.must_pause(need_bytes) and (closed := await self._gates.closed("switch", update)):
+        move = self._move_of_data(update, target)
+        pauses = move is not None or self._serving.must_pause(need_bytes)
+        if pauses and (closed := await self._gates.closed("switch", update)):
             return GatesClosed(waits_for=closed, gate="switch")  # not with the engine in use stopped already
         if update.before is not None and update.before != update.target:
             await self._snapshot(self.description(update.before), target)
-        engine = await self._serving.take_over(target, need_bytes)
-        async with self._until_adopted(engine):
+        engine = await self._serving.take_over(target, need_bytes, move)
+        async with self._until_adopted(engine, move):
             closed = await self._gates.closed("switch", update)
             if closed:
-                await self._serving.abandon(engine)
+                await self._give_up(engine, move)
                 return GatesClosed(waits_for=closed, gate="switch")
             self._slots.switch(update.target)
             self._journal.activated(self._model, update.target)
-        if update.direction == "rollback" and update.before is not None:
-            await self._restore_user_data(self.description(update.before), target)
         self._serving.adopt(engine)
         return Activated(at=iso(self._clock.now()), watch_until=iso(until), keep_older=self._config.keep.older_versions)
 
@@ -166,20 +167,46 @@ class Steps:
         assert update.before is not None
         before = self.description(update.before)
         need_bytes = memory_need_bytes(before, self._journal.self_tests(self._model))
-        engine = await self._serving.take_over(before, need_bytes)
-        async with self._until_adopted(engine):
+        left = self.description(update.target)
+        move = None
+        if left.user_data_schema != before.user_data_schema:
+            move = Between(
+                partial(self._restore_user_data, left, before), partial(self._restore_user_data, before, left)
+            )
+        engine = await self._serving.take_over(before, need_bytes, move)
+        async with self._until_adopted(engine, move):
             self._slots.switch(update.before)
-        await self._restore_user_data(self.description(update.target), before)
         self._serving.adopt(engine)
         return Returned(at=iso(self._clock.now()))
 
     @contextlib.asynccontextmanager
-    async def _until_adopted(self, engine: Engine) -> Any:  # noqa: ANN401  an async iterator to its decorator only
+    async def _until_adopted(self, engine: Engine, move: Between | None) -> AsyncIterator[None]:
         try:
             yield
         except BaseException:
-            await self._serving.abandon(engine)
+            await self._give_up(engine, move)
             raise
+
+    async def _give_up(self, engine: Engine, move: Between | None) -> None:
+        """The engine that was to take over does not: what it may have made of the user's data is put aside."""
+        if move is not None:
+            await engine.stop()
+            await move.undo()
+        await self._serving.abandon(engine)
+
+    def _move_of_data(self, update: Update, target: SlotDescription) -> Between | None:
+        """What happens to the user's data between two versions that write them in different forms (6.3-c).
+
+        Going back restores the form of before. Going forward leaves it to the new version to carry the data over; if
+        that version does not come into use after all, the data of before are put back.
+        """
+        if update.before is None:
+            return None
+        before = self.description(update.before)
+        if before.user_data_schema == target.user_data_schema:
+            return None
+        restore = partial(self._restore_user_data, before, target) if update.direction == "rollback" else _nothing
+        return Between(restore, partial(self._restore_user_data, target, before))
 
     async def _snapshot(self, before: SlotDescription, target: SlotDescription) -> None:
         """Have a sealed copy of the user's data before another version touches them (requirement 7.2-a)."""
@@ -213,7 +240,7 @@ class Steps:
 
     async def _remove(self, update: Update) -> MachineEvent:
         """Carry out a confirmed plan to uninstall (clause 7.3)."""
-        await self._serving.stop()
+        await self._serving.remove()
         arguments = {"model": self._model, "plan_digest": update.offer_digest}
         facts = msgspec.json.decode(
             await self._workers.background.run(
@@ -233,6 +260,10 @@ class Steps:
         if found is None:
             raise OurBug("invariant-broken", detail=f"slot {slot.name} is not registered")
         return found
+
+
+async def _nothing() -> None:
+    """Nothing is to be done between the two engines but to keep them apart."""
 
 
 class Pace:

@@ -11,13 +11,14 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from modelota.agent import asking, routes
+from modelota.agent import asking, routes, scrubbing
 from modelota.agent.access import authority_of, group_id, require_right
 from modelota.agent.core import Core
 from modelota.agent.safe_mode import SafeCore, serve_safely
@@ -79,25 +80,33 @@ class Supervisor:
             raise AskPerson("argument-invalid", argument="after", detail="not-a-number")
         return _encoded(self._core.hub.listen(int(text) if text else None))
 
-    def _since_last_check_s(self, clock: Clock) -> float:
-        """Seconds since the model that was checked longest ago; 0 when the clock says nothing sensible."""
-        times = [self._core.journal.last_time(model, "checked") for model in self._core.models]
-        ages = [(clock.now() - from_iso(time)).total_seconds() if time else float("inf") for time in times]
-        return max(0.0, *ages)
-
     async def check_now_and_then(self, clock: Clock) -> None:
         """Look for updates every so often, with jitter so that a fleet does not ask at once; only offers come of it."""
-        every_s = self._core.config.checks.every_s
-        since_s = self._since_last_check_s(clock)  # over a restart: a device may never run for as long as `every_s`
-        while every_s:
-            wait_s = every_s * (1 + CHECK_JITTER * (2 * random.random() - 1))  # noqa: S311  spreads load, keeps no secret
-            await clock.sleep(max(wait_s - since_s, min(wait_s, CHECK_FIRST_S)))
-            since_s = 0.0
+
+        async def check() -> None:
             for model, loop in self._core.models.items():
                 if loop.state.uninstalled:  # its user removed it: nobody asks for it until they do
                     continue
                 with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
                     await asking.check(self._core, api.CheckRequest(model=model), authority="timer")
+
+        await now_and_then(clock, self._core.config.checks.every_s, partial(self._since_s, clock, "checked"), check)
+
+    async def scrub_now_and_then(self, clock: Clock) -> None:
+        """Read the installed versions for damage every so often, slowly; damage is told, mending it is asked for."""
+
+        async def scrub() -> None:
+            for model, loop in self._core.models.items():
+                if loop.state.slots and loop.state.update is None:
+                    await scrubbing.scrub(self._core, model)
+
+        await now_and_then(clock, self._core.config.scrub.every_s, partial(self._since_s, clock, "scrubbed"), scrub)
+
+    def _since_s(self, clock: Clock, event: str) -> float:
+        """Seconds since `event` of the model it was longest ago for; 0 when the clock says nothing sensible."""
+        times = [self._core.journal.last_time(model, event) for model in self._core.models]
+        ages = [(clock.now() - from_iso(time)).total_seconds() if time else float("inf") for time in times]
+        return max(0.0, *ages)
 
     async def offer_again(self) -> None:
         """When an update ended because it would have fetched more than was agreed to, make the new offer at once."""
@@ -106,6 +115,25 @@ class Supervisor:
             if event.kind == "outcome" and error and error["code"] == "ceiling-exceeded":
                 with contextlib.suppress(ModelotaError):  # the agent journalled it; the next check tries again
                     await asking.check(self._core, api.CheckRequest(model=event.model), authority="agent")
+
+
+async def now_and_then(
+    clock: Clock, every_s: int, since_s: Callable[[], float], act: Callable[[], Awaitable[None]]
+) -> None:
+    """Do `act` about every `every_s` seconds; 0: never.
+
+    Args:
+        clock: the time.
+        every_s: seconds between two times.
+        since_s: how long ago the last time was, over restarts: a device may never run for as long as `every_s`.
+        act: what to do.
+    """
+    gone_s = since_s() if every_s else 0.0
+    while every_s:
+        wait_s = every_s * (1 + CHECK_JITTER * (2 * random.random() - 1))  # noqa: S311  spreads load, keeps no secret
+        await clock.sleep(max(wait_s - gone_s, min(wait_s, CHECK_FIRST_S)))
+        gone_s = 0.0
+        await act()
 
 
 async def _encoded(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
@@ -147,14 +175,15 @@ async def supervise(root: Path, *, ready: Callable[[Core | SafeCore], None] | No
             await core.open_gateway(group=group)
             await core.go_on()
             checks = asyncio.create_task(supervisor.check_now_and_then(core.clock))
+            scrubs = asyncio.create_task(supervisor.scrub_now_and_then(core.clock))
             offers = asyncio.create_task(supervisor.offer_again())
             serving = [asyncio.create_task(_serve_current(core, model)) for model in core.models]
             if ready is not None:
                 ready(core)
             await stop.wait()
-            for task in (checks, offers, *serving):
+            for task in (checks, scrubs, offers, *serving):
                 task.cancel()
-            await asyncio.gather(checks, offers, *serving, return_exceptions=True)
+            await asyncio.gather(checks, scrubs, offers, *serving, return_exceptions=True)
         finally:
             core.hub.close()
             await server.close()
@@ -187,6 +216,5 @@ def run_supervisor(root: Path) -> None:
 async def _serve_current(core: Core, model: str) -> None:
     """Start the engine of the version in use; a failure is told in the status and tried again on the next request."""
     loop = core.models[model]
-    update = loop.state.update
-    if loop.state.current is not None and (update is None or update.phase not in {"activating", "rolling-back"}):
+    if loop.current_slot() is not None and loop.state.phase not in {"activating", "rolling-back"}:
         await loop.serving.keep_running()

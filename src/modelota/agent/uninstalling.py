@@ -61,7 +61,7 @@ class Uninstaller:
             raise AskPerson("no-model-installed", model=model)
         layout = self._layout.model(model)
         items = tuple(
-            RemovalItem(path=str(path), kind=kind, size_bytes=_allocated_bytes(path))
+            RemovalItem(path=str(path), kind=kind, size_bytes=allocated_bytes(path))
             for path, kind in _contents(layout, user_data)
         )
         stays = ("records", "anchors", *(("user-data",) if user_data == "keep" else ()))
@@ -89,7 +89,7 @@ class Uninstaller:
         done: list[RemovedItem] = []
         planned = {item.path: item for item in plan.items}
         for path, kind in _contents(layout, plan.user_data):
-            planned.setdefault(str(path), RemovalItem(path=str(path), kind=kind, size_bytes=_allocated_bytes(path)))
+            planned.setdefault(str(path), RemovalItem(path=str(path), kind=kind, size_bytes=allocated_bytes(path)))
         for number, item in enumerate(planned.values()):
             done.append(self._remove(item))
             report(number + 1, len(planned))
@@ -111,7 +111,7 @@ class Uninstaller:
     def _remove(self, item: RemovalItem) -> RemovedItem:
         path = Path(item.path)
         there = os.path.lexists(path)
-        size_bytes = _allocated_bytes(path) if there else item.size_bytes
+        size_bytes = allocated_bytes(path) if there else item.size_bytes
         self._disk.remove(path)
         return RemovedItem(path=item.path, kind=item.kind, size_bytes=size_bytes, result="removed" if there else "gone")
 
@@ -144,7 +144,7 @@ def _contents(layout: ModelLayout, user_data: UserDataChoice) -> Iterator[tuple[
             yield path, "user data"
 
 
-def _allocated_bytes(path: Path) -> int:
+def allocated_bytes(path: Path) -> int:
     """Allocated bytes of `path` and what is below it, each inode once, following no link."""
     seen: set[tuple[int, int]] = set()
     total = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -61,10 +62,10 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
         """Speed over all counted answers; None before there are enough tokens."""
         return self.tokens / self.generating_s if self.tokens >= TOKENS_MIN and self.generating_s > 0 else None
 
-    @property
-    def baseline(self) -> Baseline:
-        """What a later version is compared with."""
-        return Baseline(self.error_share, self.tokens_per_s, self.memory_bytes)
+    def baseline(self, min_requests: int) -> Baseline:
+        """What a later version is compared with; fewer answers than `min_requests` excuse no failures of that one."""
+        error_share = self.error_share if self.requests >= min_requests else 0.0
+        return Baseline(error_share, self.tokens_per_s, self.memory_bytes)
 
     def with_answer(self, answer: AnswerFigures) -> ServiceFigures:
         """The figures after one more answer."""
@@ -171,7 +172,7 @@ class Watcher:
 
     def _baseline(self, watched: str, before: str) -> Baseline:
         """Of the version before; memory that was never sampled comes from the self-test, which measured both."""
-        baseline = self.figures(before).baseline
+        baseline = self.figures(before).baseline(self._settings.min_requests)
         if baseline.memory_bytes is not None:
             return baseline
         measured = [record for slot, _, record in self._self_tests(self._model) if slot == watched]
@@ -180,16 +181,17 @@ class Watcher:
         return baseline._replace(memory_bytes=None if resident is None else int(resident))
 
     def begin(self, slot: str) -> None:
-        """A slot comes into use: its figures start anew."""
+        """A slot is about to come into use: its figures start anew, also if the agent is killed now."""
         self._figures[slot] = ServiceFigures()
         self._unwritten.add(slot)
+        self._keep()
 
     async def run(self) -> None:
         """Sample, keep and judge until cancelled."""
-        while True:
-            watching = self._state().watch is not None
-            await self._clock.sleep(self._settings.sample_s * (1 if watching else CALM))
-            await self.look()
+        for number in count(1):
+            await self._clock.sleep(self._settings.sample_s)
+            if self._state().watch is not None or number % CALM == 0:
+                await self.look()
 
     def sample(self) -> None:
         """Take one sample of the engine in use, and keep what is known of every version."""
@@ -199,6 +201,9 @@ class Watcher:
             if reading.rss_bytes is not None:
                 self._figures[engine.label] = self.figures(engine.label).with_memory(reading.rss_bytes)
                 self._unwritten.add(engine.label)
+        self._keep()
+
+    def _keep(self) -> None:
         with suppress(ModelotaError):  # a full disk costs figures of a minute, not the engine; they are written later
             for slot in tuple(self._unwritten):
                 self._table.keep(self._model, slot, msgspec.structs.asdict(self._figures[slot]))

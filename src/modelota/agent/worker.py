@@ -21,6 +21,7 @@ import msgspec
 
 from modelota.agent.checking import body_of
 from modelota.agent.jobs import Jobs
+from modelota.agent.usage import measured
 from modelota.agent.worker_link import Answer, Job
 from modelota.errors import ModelotaError, OurBug
 from modelota.runtime.child import die_with_parent
@@ -42,7 +43,7 @@ async def serve(jobs: Jobs, read: asyncio.StreamReader, write: Callable[[Answer]
                 last = clock()
                 write(Answer(number=number, done=done, total=total))
 
-        write(await _answer(job, jobs.run(job, report)))
+        write(await _answer(job, measured(jobs.run(job, report), jobs.place(job))))
 
 
 async def _answer(job: Job, result: Awaitable[object]) -> Answer:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modelota.cli.options import Model, NotBefore, Root, Wanted, When, device_root
+from modelota.cli import device_setup
+from modelota.cli.options import Copy, Model, NotBefore, Root, Wanted, When, device_root
 from modelota.cli.passphrase import PassphraseFd
 from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
@@ -80,11 +81,13 @@ def check(
         typer.Option("--allow-stale", help=mark("Also use information that is out of date (a USB stick, say).")),
     ] = False,
     version: Wanted = None,
+    copy: Copy = None,
 ) -> None:
     """Look for a new version."""
     from modelota.cli import device_decide
 
-    _run(device_decide.check(device_root(root), model, allow_stale=allow_stale, version=version))
+    stick = None if copy is None else copy.absolute()
+    _run(device_decide.check(device_root(root), model, allow_stale=allow_stale, version=version, place=stick))
 
 
 @_command("update", mark("Look for a new version, ask, and bring the model up to date."))
@@ -100,6 +103,7 @@ def update(
         typer.Option("--allow-stale", help=mark("Also use information that is out of date (a USB stick, say).")),
     ] = False,
     version: Wanted = None,
+    copy: Copy = None,
     when: When = None,
     not_before: NotBefore = None,
     although_long: Annotated[
@@ -115,7 +119,9 @@ def update(
     if accept is not None:
         _run(device_decide.accept(place, accept, wishes))
     else:
-        _run(device_decide.update(place, model, allow_stale=allow_stale, version=version, wishes=wishes))
+        stick = None if copy is None else copy.absolute()
+        work = device_decide.update(place, model, allow_stale=allow_stale, version=version, place=stick, wishes=wishes)
+        _run(work)
 
 
 @_command("pause", mark("Pause the update under way; what was fetched is kept."))
@@ -271,6 +277,10 @@ def restore(
 def clean(
     root: Root = None,
     deep: Annotated[bool, typer.Option("--deep", help=mark("Look at all local file systems."))] = False,
+    within: Annotated[
+        Path | None,
+        typer.Option("--within", metavar="DIR", help=mark("Look below this directory instead: an old disk, say.")),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option("--from", metavar="RECORD", help=mark("The record that was kept when the agent was removed.")),
@@ -281,7 +291,7 @@ def clean(
     ] = None,
     probable: Annotated[
         list[str] | None,
-        typer.Option("--yes-probable", metavar="ID", help=mark("Also remove this, which is only probably left behind.")),
+        typer.Option("--yes-probable", metavar="ID", help=mark("Also remove this, which is probably left behind.")),
     ] = None,
     proof: Annotated[
         Path | None, typer.Option("--proof", metavar="FILE", help=mark("Also write the proof there, as JSON."))
@@ -291,7 +301,8 @@ def clean(
     from modelota.cli import device_clean
 
     place = device_root(root)
-    _run(device_clean.clean(place, record, deep=deep, accept=accept, probable=probable or [], proof=proof))
+    where = device_clean.Where(deep=deep, within=within)
+    _run(device_clean.clean(place, record, where, accept=accept, probable=probable or [], proof=proof))
 
 
 @_command("verify", mark("Read every installed version and compare it with what was signed."))
@@ -337,6 +348,20 @@ def log(
     _run(device_status.log(device_root(root), model, after, follow=follow))
 
 
+@_command("report", mark("Show what the last change of version did: time, places, resources, tests."))
+def report(
+    root: Root = None,
+    model: Model = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help=mark("Write it as one web page there, too."))
+    ] = None,
+) -> None:
+    """Show the report of the last operation."""
+    from modelota.cli import device_report
+
+    _run(device_report.report(device_root(root), model, html))
+
+
 @_command("chat", mark("Ask the model in use."))
 def chat(
     prompt: Annotated[
@@ -354,6 +379,8 @@ def chat(
 
     _run(device_talk.chat(device_root(root), model, prompt, max_tokens))
 
+
+device_setup.add_to(app)
 
 gateway = make_app(mark("The endpoint through which applications reach the model."))
 app.add_typer(gateway, name="gateway", help=mark("The endpoint through which applications reach the model."))

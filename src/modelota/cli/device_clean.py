@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from modelota.cli.failure import Reported
 from modelota.cli.options import device_root
@@ -15,6 +15,7 @@ from modelota.i18n.cleaning import plan_lines, proof_lines
 
 if TYPE_CHECKING:
     from modelota.agent.cleaning.plan import CleaningPlan, CleaningProof
+    from modelota.agent.cleaning.system import System
 
 _WORDS: Final = frozenset({"remove", "清除"})
 
@@ -24,11 +25,44 @@ Recall = Callable[[str], "CleaningPlan"]
 Apply = Callable[["CleaningPlan", Sequence[str]], "CleaningProof"]
 
 
+class Where(NamedTuple):
+    """Where copies are looked for, besides where the ledger says.
+
+    Attributes:
+        deep: on all local file systems.
+        within: below this directory instead.
+    """
+
+    deep: bool = False
+    within: Path | None = None
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether copies are looked for at all."""
+        return self.deep or self.within is not None
+
+    def system(self) -> System:
+        """The system as far as it is looked at.
+
+        Raises:
+            AskPerson: `argument-invalid`: there is no such directory.
+        """
+        from modelota.agent.cleaning.mounts import only_below, read_mounts
+        from modelota.agent.cleaning.system import System
+
+        within = self.within
+        if within is None:
+            return System()
+        if not within.is_dir():
+            raise AskPerson("argument-invalid", argument=str(within), detail="no-directory")
+        return System(mounts=lambda: only_below(within, read_mounts()))
+
+
 async def clean(
     root: Path,
     record: Path | None,
+    where: Where,
     *,
-    deep: bool,
     accept: str | None,
     probable: Sequence[str],
     proof: Path | None,
@@ -38,7 +72,7 @@ async def clean(
     Args:
         root: of the device; not looked at when there is a record.
         record: exported when the agent was removed.
-        deep: scan all local file systems.
+        where: copies are looked for.
         accept: the digest of a plan that was shown before.
         probable: ids of probable findings that go as well.
         proof: where the proof is written as JSON, besides being shown.
@@ -52,18 +86,17 @@ async def clean(
         RefuseContent: `document-invalid`, `document-too-large`: the record is not one.
     """
     from modelota.agent.cleaning import cleaning, knowledge, removing, scanning
-    from modelota.agent.cleaning.system import System
     from modelota.agent.enrol import open_journal
     from modelota.clock import SystemClock
     from modelota.storage.layout import Layout
 
-    session, system = current(), System()
+    session, system = current(), where.system()
     report = _reporter(session)
     if record is not None:
         known = knowledge.of_record(knowledge.read_record(record))
 
         def look() -> CleaningPlan:
-            return scanning.scan(known, system, deep=deep, report=report)
+            return scanning.scan(known, system, deep=where.is_deep, report=report)
 
         def recall(digest: str) -> CleaningPlan:
             plan = look()
@@ -73,7 +106,7 @@ async def clean(
 
         return await _decide(
             session,
-            _command(root, record, deep=deep),
+            _command(root, record, where),
             (look, recall, lambda plan, ids: removing.apply(plan, ids, system)),
             accept,
             probable,
@@ -84,9 +117,9 @@ async def clean(
     try:
         return await _decide(
             session,
-            _command(root, None, deep=deep),
+            _command(root, None, where),
             (
-                lambda: cleaning.scan(layout, journal, deep=deep, report=report, system=system),
+                lambda: cleaning.scan(layout, journal, deep=where.is_deep, report=report, system=system),
                 lambda digest: cleaning.plan_of(journal, digest),
                 lambda plan, ids: cleaning.apply(journal, plan.digest, ids, system=system),
             ),
@@ -123,8 +156,10 @@ async def _decide(
     return _tell_proof(session, carry_out(plan, probable), proof)
 
 
-def _command(root: Path, record: Path | None, *, deep: bool) -> str:
-    words = ["modelota device clean", *(["--deep"] if deep else [])]
+def _command(root: Path, record: Path | None, where: Where) -> str:
+    words = ["modelota device clean", *(["--deep"] if where.deep else [])]
+    if where.within is not None:
+        words.append(f"--within {where.within}")
     if record is not None:
         words.append(f"--from {record}")
     elif root != device_root(None):

@@ -36,11 +36,13 @@ _DONE: Final[dict[Action, str]] = {
 }
 
 
-async def check(root: Path, model: str | None, *, allow_stale: bool, version: str | None = None) -> None:
+async def check(
+    root: Path, model: str | None, *, allow_stale: bool, version: str | None = None, place: Path | None = None
+) -> None:
     """Look for new versions and show what each would mean, with the digest that a decision names."""
     session = current()
     async with agent_access.open_access(root) as access:
-        results = await _check(access, model, allow_stale=allow_stale, version=version)
+        results = await _check(access, model, allow_stale=allow_stale, version=version, place=place)
         texts = {}
         for result in results:
             if result.offer is not None:
@@ -54,7 +56,13 @@ async def check(root: Path, model: str | None, *, allow_stale: bool, version: st
 
 
 async def update(
-    root: Path, model: str | None, *, allow_stale: bool, version: str | None = None, wishes: Wishes = NO_WISHES
+    root: Path,
+    model: str | None,
+    *,
+    allow_stale: bool,
+    version: str | None = None,
+    place: Path | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> int:
     """Look for a new version, show it, ask, and carry out the answer; an update that was agreed to already goes on.
 
@@ -68,7 +76,7 @@ async def update(
             return await _go_on(access, session, decided)
         if not can_ask(session):
             raise Reported(AskPerson("decision-required", digest=None), "unchanged")
-        results = await _check(access, model, allow_stale=allow_stale, version=version)
+        results = await _check(access, model, allow_stale=allow_stale, version=version, place=place)
         offers = [result.offer for result in results if result.offer is not None]
         for result in results:
             _tell_result(session, result)
@@ -215,9 +223,11 @@ def _tell_slots(session: Session, result: api.VerifyResult) -> None:
 
 
 async def _check(
-    access: AgentAccess, model: str | None, *, allow_stale: bool, version: str | None
+    access: AgentAccess, model: str | None, *, allow_stale: bool, version: str | None, place: Path | None
 ) -> tuple[api.CheckResult, ...]:
-    request = api.CheckRequest(model=model, allow_stale=allow_stale, version=version)
+    request = api.CheckRequest(
+        model=model, allow_stale=allow_stale, version=version, place=None if place is None else str(place)
+    )
     return await ask(access, tuple[api.CheckResult, ...], "POST", "/v1/check", request)
 
 

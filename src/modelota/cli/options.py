@@ -44,6 +44,12 @@ NotBefore = Annotated[
 ]
 
 
+Copy = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="DIR", help=mark("Ask a copy of the repository first: a USB stick, say.")),
+]
+
+
 def device_root(explicit: Path | None) -> Path:
     """The device root: what was given, else `MODELOTA_ROOT`, else the system's or the user's own.
 

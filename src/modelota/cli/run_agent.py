@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ def command_line(root: Path, session: Session) -> list[str]:
 
 def main() -> int:
     """Run the agent until SIGTERM or SIGINT; returns the exit status."""
+    from modelota.agent.notify import notify
+
     session, arguments, _ = parse_everywhere(sys.argv[1:], os.environ)
     begin(session)
     root = Path(arguments[0])
@@ -34,15 +37,27 @@ def main() -> int:
     def ready(core: Core | SafeCore) -> None:
         session.emit({"root": str(root), "socket": str(core.layout.agent_socket)})
         session.say("The agent runs for {root}. Ctrl-C stops it.", root=root)
-
-    from modelota.agent.supervisor import supervise
+        notify("READY=1")
 
     try:
-        asyncio.run(supervise(root, ready=ready))
+        asyncio.run(_run(root, ready))
     except Exception as exception:  # noqa: BLE001  the boundary: whatever comes out is told, with a code
         return tell_exception(session, exception)
     session.say("The agent stopped.")
     return 0
+
+
+async def _run(root: Path, ready: Callable[[Core | SafeCore], None]) -> None:
+    from modelota.agent.notify import keep_alive, notify
+    from modelota.agent.supervisor import supervise
+    from modelota.clock import SystemClock
+
+    signs = asyncio.create_task(keep_alive(SystemClock()))
+    try:
+        await supervise(root, ready=ready)
+    finally:
+        notify("STOPPING=1")
+        signs.cancel()
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +18,7 @@ from typing import Any, Final
 from modelota.conformance.row import Unreached
 
 TIMEOUT_S: Final = 240.0
+_TERMINAL_BYTES: Final = 1 << 20
 # What a command may see of this process's environment. MODELOTA_* is left out: the user's own device must not be met.
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 
@@ -108,3 +113,53 @@ class Cli:
             said = (done.out[-600:] + done.err[-600:]).strip()
             raise Unreached(f"modelota {' '.join(words[:3])} … ended with status {done.status}: {said}")
         return done
+
+    def at_terminal(self, words: Sequence[str], asked: str, typed: str) -> Done:
+        """Run a command on a pseudo-terminal, as a person sits there: wait for a question, type one line.
+
+        Args:
+            words: its arguments.
+            asked: text of the question; nothing is typed before it is shown.
+            typed: the line.
+
+        Returns:
+            what was shown, as `out`.
+
+        Raises:
+            Unreached: it neither asked nor ended in time.
+        """
+        master, slave = pty.openpty()
+        process = subprocess.Popen(  # noqa: S603  the product itself, with words of this room
+            [*self.argv, *words],
+            env={**self.environment, "TERM": "dumb", "COLUMNS": "200"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        shown, waits, deadline = b"", True, time.monotonic() + TIMEOUT_S
+        try:
+            while (more := _read_terminal(master, deadline)) and len(shown) < _TERMINAL_BYTES:
+                shown += more
+                if waits and asked.encode() in shown:
+                    waits = False
+                    os.write(master, f"{typed}\n".encode())
+            status = process.wait(max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise Unreached(f"modelota {' '.join(words)} did not end within {TIMEOUT_S:.0f} s") from error
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            os.close(master)
+        return Done(tuple(words), status, shown.decode("utf-8", "replace"), "")
+
+
+def _read_terminal(master: int, deadline: float) -> bytes:
+    """What the other end wrote next; empty once it is closed, or when nothing came in time."""
+    ready, _, _ = select.select([master], [], [], max(0.0, deadline - time.monotonic()))
+    if ready:
+        with contextlib.suppress(OSError):  # EIO: the command ended
+            return os.read(master, 65_536)
+    return b""

@@ -33,7 +33,7 @@ _ROOT_NAMES: Final = frozenset(
         "keys", "trust-cache", "log", "run", "models",
     }
 )  # fmt: skip
-_MODEL_NAMES: Final = frozenset({"slots", "staging", "current", "userdata", "reports"})
+_MODEL_NAMES: Final = frozenset({"slots", "staging", "current", "userdata", "backups", "kept", "reports"})
 _SLOT_NAMES: Final = frozenset({"files", "cache", "log"})
 _MOVING: Final = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting", "activating")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import math
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import blake3
 import zstandard
@@ -86,6 +87,32 @@ def allocated_bytes(directory: Path) -> int:
                 continue
             seen[found.st_dev, found.st_ino] = found.st_blocks * 512
     return sum(seen.values())
+
+
+class Entry(NamedTuple):
+    """Something on the disk, as lstat(2) shows it: its inode, and the bytes that are allocated for it."""
+
+    inode: tuple[int, int]
+    size_bytes: int
+
+
+Census = dict[Path, Entry]
+
+
+def census(directory: Path) -> Census:
+    """`directory` and everything below it, no link followed; nothing when it is not there."""
+    found: Census = {}
+    for path in (directory, *entries_below(directory)):
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            seen = path.lstat()
+            found[path] = Entry((seen.st_dev, seen.st_ino), seen.st_blocks * 512)
+    return found
+
+
+def census_bytes(entries: Census, below: Path) -> int:
+    """Allocated bytes of `below` and what is below it; each inode once."""
+    of_inode = {each.inode: each.size_bytes for path, each in entries.items() if path == below or below in path.parents}
+    return sum(of_inode.values())
 
 
 def entropy_bits(block: bytes) -> float:

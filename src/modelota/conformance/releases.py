@@ -159,6 +159,8 @@ def standin(
     module_bytes: int = 0,
     requires: Mapping[str, Any] | None = None,
     perplexity: bool = False,
+    script: Mapping[str, Any] | None = None,
+    performance: Mapping[str, Any] | None = None,
 ) -> Table:
     """A release on the stand-in engine.
 
@@ -173,10 +175,13 @@ def standin(
         module_bytes: size of a file of its own, beside the ballast.
         requires: what it demands of a device.
         perplexity: give it a test that the stand-in engine can't run.
+        script: how its engine behaves, beside its answer (fields of `testing.engine.Script`).
+        performance: what it promises to do at least.
     """
     folder = scratch / model.replace("/", "-") / version
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "script.json").write_bytes(fake_model(answers={PROMPT: f"I am {model} {version}"}))
+    answers = {PROMPT: f"I am {model} {version}"}
+    (folder / "script.json").write_bytes(fake_model(answers=answers, **(script or {})))
     files = [{"source": str(folder / "script.json"), "path": "script.json"}]
     if ballast_bytes:
         (folder / "ballast.bin").write_bytes(_ballast(model, ballast_of or version, ballast_bytes, related=related))
@@ -186,6 +191,8 @@ def standin(
         files.append({"source": str(folder / "module.bin"), "path": "module.bin"})
     test = {"id": "who", "prompt": PROMPT, "check": {"kind": "contains", "values": [version]}, "max_tokens": 16}
     tests: Table = {"functional": [test]}
+    if performance is not None:
+        tests["performance"] = dict(performance)
     if perplexity:
         tests["perplexity"] = {"text": "A text that this runtime cannot judge.", "max": 10.0}
     variant: Table = {

@@ -30,6 +30,10 @@ STEPS: Final = "conf/steps"
 CANNOT_RUN: Final = "conf/cannot-run"
 VERSIONS: Final = "conf/versions"
 RELATED: Final = "conf/related"
+WATCHED: Final = "conf/watched"
+KEPT: Final = "conf/kept"
+SEALED: Final = "conf/sealed"
+LEAVING: Final = "conf/leaving"
 LARGE_BYTES: Final = 24 << 20
 STEP_BALLAST_BYTES: Final = 256 << 10
 
@@ -38,6 +42,8 @@ EXCESSIVE: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "conf/cores": ("cores", {"compute": {"cores": 1_000_000}}),
     "conf/features": ("cpu-features", {"compute": {"features": ["feature-of-no-processor"]}}),
     "conf/architecture": ("architecture", {"compute": {"architectures": ["pdp11"]}}),
+    "conf/compute": ("compute-gops", {"compute": {"min_gops": 1e8}}),
+    "conf/memory-speed": ("compute-memory-gb-s", {"compute": {"min_memory_gb_s": 1e8}}),
     "conf/memory": ("memory", {"memory_bytes": 1 << 55}),
     "conf/storage": ("storage", {"storage_bytes": 1 << 60}),
     "conf/os": ("os", {"os": [{"family": "linux", "min_version": "9999.1"}]}),
@@ -156,10 +162,14 @@ class Stage:
         connections: int = 1,
         checks_every_s: int = 0,
         sandbox: tuple[str, ...] = (),
+        config: Mapping[str, Mapping[str, object]] | None = None,
     ) -> Device:
-        """A new device, enrolled; whoever asked starts it, and it is stopped at the end in any case."""
-        config = settings(connections=connections, checks_every_s=checks_every_s)
-        device = Device(self.place / name, self.cli, model, config, sandbox=sandbox)
+        """A new device, enrolled; whoever asked starts it, and it is stopped at the end in any case.
+
+        `config` holds further tables of its settings.
+        """
+        tables = settings(connections=connections, checks_every_s=checks_every_s) | dict(config or {})
+        device = Device(self.place / name, self.cli, model, tables, sandbox=sandbox)
         self._exit.callback(device.stop)
         words = ("device", "init", str(publisher.enrolment), "--root", str(device.root), "--json")
         self.cli.must(*words)
@@ -180,7 +190,7 @@ def _found_publisher(stage: Stage) -> Publisher:
 
 
 def _found_workshop(stage: Stage) -> Publisher:
-    return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, *EXCESSIVE])
+    return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, LEAVING, *EXCESSIVE])
 
 
 def _found_parcels(stage: Stage) -> Publisher:

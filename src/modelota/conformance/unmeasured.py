@@ -7,17 +7,10 @@ from typing import Final
 
 from modelota.conformance.row import Text
 
-_CONTRACT = Text("有了应用所用接口的契约检查才能测量", "comes with the check of the endpoint's contract")
 _STEP = Text("有了新旧模型比较才能测量", "comes with the comparison of a model with its predecessor")
 _ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
-_WATCH = Text(
-    "观察期目前只看崩溃；有了错误率、速度和内存的观察才能测量",
-    "the watch looks at crashes only so far; comes with its error rate, speed and memory",
-)
 _USER_DATA = Text("有了用户数据快照才能测量", "comes with snapshots of user data")
 _INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
-_REPORT = Text("有了部署报告才能测量", "comes with the deployment report")
-_REMOVAL = Text("有了卸载才能测量", "comes with uninstalling")
 _CLEANING = Text("有了残留清理才能测量", "comes with residue cleaning")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
 _INCIDENTS = Text("有了错误分级才能测量", "comes with the classification of errors")
@@ -26,16 +19,11 @@ _SERVICE = Text("有了运维服务才能测量", "comes with the operations ser
 _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the owner's data commands and cloud backup")
 
 UNMEASURED: Final[Mapping[str, Text]] = {
-    "5.1-b": _CONTRACT,
     "6.1-b": _STEP,
     "6.2-b": _ARCHIVE,
-    "6.3-a": _WATCH,
     "6.3-c": _USER_DATA,
     "6.4-a": _INTERFACES,
-    "7.1.2-c": _REPORT,
     "7.2-a": _USER_DATA,
-    "7.3.1": _REMOVAL,
-    "7.3.2": _REMOVAL,
     "7.4.1": _CLEANING,
     "7.4.2-a": _CLEANING,
     "7.4.2-b": _CLEANING,

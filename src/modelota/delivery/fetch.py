@@ -68,6 +68,7 @@ async def fetch(
     proceed: Callable[[], Awaitable[None]],
     clock: Clock | None = None,
     on_received: Callable[[int], None] = lambda _: None,
+    max_bytes_per_s: int = 0,
 ) -> FetchReport:
     """Fetch all `frames` that `sink` lacks.
 
@@ -82,6 +83,7 @@ async def fetch(
         proceed: awaited before each request. Pausing is not returning from it, cancelling is raising from it.
         clock: for waiting between attempts.
         on_received: told payload bytes as they arrive, repeated ones included.
+        max_bytes_per_s: of all connections together, on average over a few seconds; 0: as fast as it goes.
 
     Raises:
         AskPerson: `ceiling-exceeded`, before the request that could pass it.
@@ -92,8 +94,11 @@ async def fetch(
     present_bytes = sum(frame.length_bytes for frame in frames) - sum(frame.length_bytes for frame in missing)
     if present_bytes:
         on_progress(present_bytes)
-    run = _Run(store, sink, ceiling_bytes, on_progress, on_received, proceed, clock or SystemClock())
-    ranges = deque(coalesce(missing, REQUEST_MAX_BYTES, max_gap_bytes=0))
+    clock = clock or SystemClock()
+    pace = Pace(max_bytes_per_s, clock) if max_bytes_per_s else None
+    run = _Run(store, sink, ceiling_bytes, on_progress, on_received, proceed, clock, pace)
+    request_bytes = min(REQUEST_MAX_BYTES, max(max_bytes_per_s, _PROGRESS_BYTES)) if pace else REQUEST_MAX_BYTES
+    ranges = deque(coalesce(missing, request_bytes, max_gap_bytes=0))
     run.check_room(sum(one.length_bytes for one in ranges))
 
     async def work() -> None:
@@ -111,6 +116,28 @@ async def fetch(
     return FetchReport(received_bytes=run.received_bytes, requests=run.requests)
 
 
+class Pace:
+    """Keeps requests below a rate: each waits until what was asked for before would have arrived at that rate.
+
+    Args:
+        bytes_per_s: the rate.
+        clock: the time.
+    """
+
+    def __init__(self, bytes_per_s: int, clock: Clock) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._clock = clock
+        self._free_at = clock.monotonic()
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait for the turn of a request of `size_bytes`."""
+        now = self._clock.monotonic()
+        turn = max(now, self._free_at)
+        self._free_at = turn + size_bytes / self._bytes_per_s
+        if turn > now:
+            await self._clock.sleep(turn - now)
+
+
 class _Run:
     """One call of `fetch`: its budget and its counts."""
 
@@ -123,7 +150,9 @@ class _Run:
         on_received: Callable[[int], None],
         proceed: Callable[[], Awaitable[None]],
         clock: Clock,
+        pace: Pace | None,
     ) -> None:
+        self._pace = pace
         self._store = store
         self._sink = sink
         self._ceiling_bytes = ceiling_bytes
@@ -148,7 +177,8 @@ class _Run:
             try:
                 self._sink.put(frame, sealed)
             except RefuseContent:
-                # Damaged on the way, or at the source? Asking once more tells.
+                # Damaged on the way, or at the source? Asking once more tells, elsewhere if there is another place.
+                self._store.distrust()
                 again = await self._read(coalesce([frame], frame.length_bytes, 0)[0])
                 self._sink.put(frame, bytes(again))
             self._on_progress(frame.length_bytes)
@@ -173,6 +203,8 @@ class _Run:
     async def _request(self, wanted: Range, body: bytearray) -> None:
         before = len(body)
         rest_bytes = wanted.length_bytes - before
+        if self._pace is not None:
+            await self._pace.take(rest_bytes)
         self.check_room(rest_bytes)
         self._reserved_bytes += rest_bytes
         self.requests += 1

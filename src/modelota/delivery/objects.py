@@ -169,6 +169,10 @@ class ObjectStore(ABC):
         with self._guard(prefix or "."):
             yield from self._list(prefix)
 
+    def distrust(self) -> bool:
+        """What came was not what was signed: ask another place next time, and say whether there is one."""
+        return False
+
     # -- writing ------------------------------------------------------------------------------------------------
 
     def put(self, path: str, data: bytes | Path, *, create_only: bool = False) -> None:

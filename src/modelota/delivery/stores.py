@@ -47,6 +47,7 @@ def open_store(
     writable: bool = False,
     ca_pem: bytes | None = None,
     stall_timeout: timedelta = _STALL_TIMEOUT,
+    proxy: str | None = None,
 ) -> ObjectStore:
     """Open the store at `url`.
 
@@ -56,6 +57,7 @@ def open_store(
         writable: for publishing; a missing directory is created. Web servers cannot be written.
         ca_pem: certificate of a private authority, trusted besides the system's.
         stall_timeout: give up when a server sends nothing for so long.
+        proxy: an HTTP proxy for everything but plain http to this machine; None: as the environment says.
 
     Raises:
         AskPerson: `argument-invalid` (not a URL of a store, or one that cannot be written), `permission-denied`.
@@ -67,6 +69,8 @@ def open_store(
     if address.kind == "memory":
         return ObstoreStore(address.shown, backends.MemoryStore(), writable=writable)
     options = _client_options(address, ca_pem, stall_timeout)
+    if proxy is not None and not address.loopback_only:
+        options["proxy_url"] = proxy
     retries: RetryConfig = {"max_retries": 0}
     if address.kind == "http":
         if writable:

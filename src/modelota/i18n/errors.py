@@ -9,9 +9,30 @@ from modelota.i18n import Language, units
 from modelota.i18n.phases import gate_name, phase_name
 from modelota.i18n.sentences import SENTENCES
 from modelota.i18n.sentences.now import NOW
-from modelota.i18n.texts import Texts, clean, pad, texts_for, width
+from modelota.i18n.texts import Texts, clean, mark, pad, texts_for, width
 
 _TIMES: Final = frozenset({"expired_at", "expires_at", "device_time", "floor", "watch_until", "until"})
+REQUIREMENTS: Final[Mapping[str, str]] = {
+    "cores": mark("processor cores"),
+    "architecture": mark("processor architecture"),
+    "cpu-features": mark("processor features"),
+    "compute-gops": mark("computing speed, in giga-operations a second"),
+    "compute-memory-gb-s": mark("memory speed, in GB a second"),
+    "accelerator": mark("graphics or neural processor"),
+    "memory": mark("memory"),
+    "storage": mark("free storage"),
+    "os": mark("operating system and its version"),
+    "agent": mark("version of this agent"),
+    "runtime": mark("version of the program that runs the model"),
+    "device-model": mark("kind of device"),
+}
+# What to do where it is not the same as for the others (requirement 7.1.1-b for the operating system).
+_REMEDIES: Final[Mapping[str, str]] = {
+    "os": mark("Upgrade the operating system, or give up this version and keep the one you have."),
+    "agent": mark("Upgrade this agent (modelota), or give up this version and keep the one you have."),
+    "runtime": mark("Upgrade the program that runs the model, or give up this version and keep the one you have."),
+    "storage": mark("Free some storage, or give up this version and keep the one you have."),
+}
 _NO_PARAMS: Final[Mapping[str, object]] = {}
 
 
@@ -60,7 +81,10 @@ def render_error(
         extra = texts.say(known) if known else texts.say("(Detail: {detail})", detail=detail)
         what = f"{what}{texts.stop}{extra}"
     state = texts.say(NOW.get(now, NOW["unknown"]), **present(now_params, language))
-    return RenderedError(code, what, state, texts.say(sentence.remedy, **present(params, language)))
+    remedy = sentence.remedy
+    if code == "requirement-not-met":
+        remedy = _REMEDIES.get(str(params.get("requirement")), remedy)
+    return RenderedError(code, what, state, texts.say(remedy, **present(params, language)))
 
 
 def error_lines(error: RenderedError, language: Language) -> list[str]:
@@ -92,6 +116,8 @@ def _present(key: str, value: object, texts: Texts) -> object:
             shown = units.moment(value, language)
         elif key == "phase":
             shown = phase_name(value, language)
+        elif key == "requirement" and value in REQUIREMENTS:
+            shown = texts.say(REQUIREMENTS[value])
     elif isinstance(value, (int, float)):
         shown = _present_number(key, value, texts)
     elif isinstance(value, (list, tuple)):

@@ -40,9 +40,17 @@ EVENTS: Final[Mapping[str, str]] = {
     "failed": mark("A step did not succeed ({phase})."),
     "engine-crashed": mark("The engine stopped unexpectedly."),
     "restarted": mark("The agent started and went on where it had stopped."),
+    "watch-broken": mark("The new version does worse than the one before."),
+    "retested": mark("The version in use was tested again, because the system below it changed."),
+    "removal-asked": mark("The user confirmed to uninstall the model (plan {digest})."),
+    "removed": mark("The model was uninstalled; {removed_bytes} were freed."),
     # -- notes ----------------------------------------------------------------------------------------------------
     "enrolled": mark("The device was set up for the repository {url}."),
     "recovered": mark("The device was set up again after its database could not be read; kept: {versions}."),
+    "keys-changed": mark("The keys of the device class were renewed; there are keys of the epochs {epochs} now."),
+    "seeded": mark("Version {version} was put into this device's image at the factory."),
+    "service-installed": mark("The service {unit} was installed."),
+    "service-removed": mark("The service {unit} was removed."),
     "checked": mark("Looked for a new version."),
     "check-failed": mark("Looking for a new version did not succeed."),
     "stale-allowed": mark("The user allowed information that is out of date."),
@@ -50,10 +58,14 @@ EVENTS: Final[Mapping[str, str]] = {
     "inhibited": mark("“{holder}” keeps updates waiting until {until}: {reason}"),
     "inhibitor-released": mark("“{holder}” no longer keeps updates waiting."),
     "in-use-withdrawn": mark("The version in use was taken back by its publisher."),
+    "scrubbed": mark("Installed versions were read in the background: {damaged} damaged parts in {slots} versions."),
+    "kept-incomplete": mark("A version could not be kept whole; going back to it takes a download."),
+    "user-data-not-restored": mark("Your data could not be put back into their earlier form; they stay as they are."),
     "clean-failed": mark("Some leftovers could not be removed; it is tried again at the next start."),
     "group-not-served": mark("The group {group} is not served, because this system does not know it."),
     "user-data-saved": mark("Your data were copied, sealed and verified ({size_bytes})."),
     "user-data-restored": mark("Your data of the version in use were put in place again."),
+    "compute-measured": mark("This device was measured: {gops} giga-operations and {memory_gb_s} GB a second."),
     "backup-made": mark("Your data were written to the encrypted backup {path}."),
     "backup-taken-back": mark("Your data were taken back from the backup {path}."),
     "token-made": mark("The application {application} got a token for the gateway."),
@@ -89,7 +101,8 @@ def log_sentence(event: str, facts: Mapping[str, object], language: Language) ->
         listed = [f"{clean(key)}={clean(value)[:80]}" for key, value in facts.items() if value is not None]
         return f"{clean(event)} {' '.join(listed)}".strip()
     shown = present(facts, language)
-    digest, answer, waits_for = facts.get("digest"), facts.get("answer"), facts.get("waits_for")
+    digest = facts.get("digest") or facts.get("plan_digest")
+    answer, waits_for = facts.get("answer"), facts.get("waits_for")
     if isinstance(digest, str):
         shown["digest"] = digest[:_DIGEST_SHOWN_CHARS]
     if isinstance(answer, str):

@@ -148,10 +148,17 @@ def _download_details(offer: OfferLike, texts: Texts) -> str:
 
 
 def _space(offer: OfferLike, texts: Texts) -> str:
+    sizes = {
+        "peak": units.size(offer.peak_space_bytes, texts.language),
+        "lasting": units.size(offer.installed_bytes, texts.language),
+    }
+    if offer.storage_share_percent is None:
+        return texts.say("{peak} at most while updating, {lasting} afterwards", **sizes)
     return texts.say(
-        "{peak} at most while updating, {lasting} afterwards",
-        peak=units.size(offer.peak_space_bytes, texts.language),
-        lasting=units.size(offer.installed_bytes, texts.language),
+        "{peak} at most while updating, {lasting} afterwards; all of the model then takes {percent} % of the available "
+        "storage",
+        percent=f"{offer.storage_share_percent:g}",
+        **sizes,
     )
 
 

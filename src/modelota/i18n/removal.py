@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from modelota.i18n import Language, units
 from modelota.i18n.texts import clean, mark, texts_for
 
-_KINDS: Final[Mapping[str, str]] = {
+KINDS: Final[Mapping[str, str]] = {
     "link": mark("the link to the version in use"),
     "slot": mark("an installed version, with its logs and caches"),
     "staging": mark("what was being fetched"),
@@ -66,7 +66,7 @@ def plan_lines(
         texts.say("Removed, together {size}:", size=units.size(size_bytes, language)),
     ]
     lines += [
-        f"  {clean(item.path)}  ·  {texts.say(_KINDS[item.kind])}  ·  {units.size(item.size_bytes, language)}"
+        f"  {clean(item.path)}  ·  {texts.say(KINDS[item.kind])}  ·  {units.size(item.size_bytes, language)}"
         for item in items
     ]
     lines += ["", texts.say("Kept:"), *(f"  {texts.say(_STAYS[name])}" for name in stays)]

@@ -123,6 +123,8 @@ _SAID = (
     "urgency",
     "notes",
     "permissions",
+    "user_data_schema",
+    "at_rest",
     "device_models",
     "interfaces",
     "provenance",

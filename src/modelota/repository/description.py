@@ -18,6 +18,7 @@ from modelota.spec import names
 from modelota.spec.document import known_fields
 from modelota.spec.limits import DESCRIPTION_MAX_BYTES, FILES_MAX, SELF_TESTS_MAX, VARIANTS_MAX
 from modelota.spec.manifest import (
+    AtRest,
     Interface,
     Kind,
     Localised,
@@ -84,6 +85,8 @@ class ReleaseDescription(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Annotated[tuple[Permission, ...], Meta(max_length=64)] = ()
     device_models: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=4096)] = ()
     interfaces: Annotated[tuple[Interface, ...], Meta(max_length=64)] = ()
+    user_data_schema: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    at_rest: AtRest = "plain"
     fixes: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=1024)] = ()
     requires: Requires = Requires()
     self_tests: SelfTests = SelfTests()

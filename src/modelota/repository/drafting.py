@@ -95,6 +95,9 @@ def draft_text(model: str, version: str, predecessor: Manifest | None) -> str:
             "device_models": list(predecessor.device_models) if predecessor is not None else [],
         },
     )
+    if predecessor is not None and (predecessor.user_data_schema, predecessor.at_rest) != (1, "plain"):
+        kept: dict[str, object] = {"user_data_schema": predecessor.user_data_schema, "at_rest": predecessor.at_rest}
+        section("Layout of the user's data (raise it when an older version can't read it); how a version lies.", kept)
     interfaces = predecessor.interfaces if predecessor is not None else (Interface(name="chat"),)
     comment = "Core interfaces. None of the predecessor's may be dropped."
     section(comment, {"interfaces": [as_table(interface) for interface in interfaces]})

@@ -287,6 +287,8 @@ class _Publication:
             permissions=description.permissions,
             device_models=description.device_models,
             interfaces=description.interfaces,
+            user_data_schema=description.user_data_schema,
+            at_rest=description.at_rest,
             provenance=description.provenance,
             chunks=built.tables.chunks,
             packs=built.tables.packs,

@@ -40,7 +40,8 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
     """The line on standard input: the specification, and who waits for this child.
 
-    `report` is the descriptor that takes the stamps of the verified files (JSON, by path); it is closed before any engine runs.
+    `report` is the descriptor that takes the stamps of the verified files (JSON, by path); it is closed before any
+    engine runs.
     """
 
     spec: EngineSpec

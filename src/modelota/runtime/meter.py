@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 _TAIL_BYTES: Final = 2048
+_EVENT: Final = b"data: {"
 _TOKENS: Final = re.compile(rb'"predicted_n":\s*(\d{1,7})\b')
 _MILLISECONDS: Final = re.compile(rb'"predicted_ms":\s*(\d{1,9}(?:\.\d{1,9})?)')
 
@@ -51,7 +52,7 @@ class Meter:
         """A piece of the answer's body."""
         self._last = self._now()
         self._first = self._last if self._first is None else self._first
-        self._events += piece.count(b"data: {")
+        self._events += piece.count(_EVENT)
         self._tail = (self._tail + piece)[-_TAIL_BYTES:]
 
     def figures(self, status: int, *, whole: bool) -> AnswerFigures:

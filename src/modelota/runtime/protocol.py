@@ -84,9 +84,10 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
         work_dir: the engine's working directory, private to this user; made if missing.
         profile_argv: for the `command` runtime: the command, from the device's configuration, never from a manifest.
         model_alias: the model's name, as the engine reports it to applications.
-        user_data_dir: where an engine in use keeps the owner's data, outside every version; None for one that is tested,
-            which must not touch them.
-        secret: of a slot that lies sealed on the disk: its files are opened into memory only; None when they are plain.
+        user_data_dir: where an engine in use keeps the owner's data, outside every version; None for one that is
+            tested, which must not touch them.
+        secret: of a slot that lies sealed on the disk: its files are opened into memory only; None when they are
+            plain.
     """
 
     label: str

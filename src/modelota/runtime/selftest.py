@@ -13,6 +13,7 @@ from modelota.clock import Clock, iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, TryLater
 from modelota.runtime.bounds import Verdict, worst
 from modelota.runtime.client import EngineClient
+from modelota.runtime.contract import contract_breaches
 from modelota.runtime.engine import Engine, start_engine
 from modelota.runtime.messages import plain
 from modelota.runtime.performance import ROUNDS, Contender, measure
@@ -22,7 +23,7 @@ from modelota.spec.selftest import Check, FunctionalTest, PerformanceTest, Perpl
 from modelota.telemetry.circumstances import Circumstances, circumstances
 from modelota.telemetry.memory import MemoryReading, tree_memory
 
-Kind = Literal["functional", "perplexity", "performance"]
+Kind = Literal["functional", "contract", "perplexity", "performance"]
 OnProgress = Callable[[int, int], None]
 
 _FOUND_MAX_CHARS: Final = 300
@@ -34,7 +35,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True):
     """One self-test.
 
     Attributes:
-        id: of the functional test; `perplexity`; or `performance.<bound>`.
+        id: of the functional test; `contract`; `perplexity`; or `performance.<bound>`.
         verdict: how it ended.
         expected: what was promised.
         found: what came, cut to a few hundred characters; None when nothing did.
@@ -114,6 +115,7 @@ async def run_self_tests(
     rounds: int = ROUNDS,
     start_timeout_s: float = _START_TIMEOUT_S,
     on_started: Callable[[Engine], None] = lambda _: None,
+    contract: bool = False,
 ) -> SelfTestRecord:
     """Run every test of `tests` against an engine started for it.
 
@@ -130,12 +132,13 @@ async def run_self_tests(
         rounds: repetitions of the performance test.
         start_timeout_s: for each engine to become healthy.
         on_started: called with each engine that became healthy.
+        contract: check the contract of the endpoint that other applications use, too (clause 5.1-b).
 
     Raises:
-        AskPerson: `runtime-missing`, `root-not-private`, `permission-denied`: the device, not the release.
-        OSError: an armed fail point.
+        AskPerson: `runtime-missing`, `root-not-private`, `permission-denied`, `no-space`: the device, not the release.
+        TryLater: `disk-error`, likewise.
     """
-    run = _Run(tests, candidate, current, clock, on_progress, rounds, start_timeout_s, on_started)
+    run = _Run(tests, candidate, current, clock, on_progress, rounds, start_timeout_s, on_started, contract=contract)
     return await run.record()
 
 
@@ -152,6 +155,8 @@ class _Run:
         rounds: int,
         start_timeout_s: float,
         on_started: Callable[[Engine], None],
+        *,
+        contract: bool,
     ) -> None:
         self._tests = tests
         self._candidate = candidate
@@ -161,12 +166,13 @@ class _Run:
         self._rounds = rounds
         self._start_timeout_s = start_timeout_s
         self._on_started = on_started
+        self._contract = contract
         self._results: list[TestResult] = []
         self._error: ModelotaError | None = None
         self._memory = MemoryReading(reason="not started")
         self._compared = False
         self._done = 0
-        self._total = len(tests.functional) + (tests.perplexity is not None)
+        self._total = len(tests.functional) + contract + (tests.perplexity is not None)
         self._total += rounds if tests.performance is not None else 0
 
     async def record(self) -> SelfTestRecord:
@@ -180,6 +186,8 @@ class _Run:
             except AskPerson:
                 raise
             except ModelotaError as error:
+                if error.code == "disk-error":  # the device's trouble, which says nothing about the candidate
+                    raise
                 self._error = error
                 self._not_run(error.code)
         verdict = worst([result.verdict for result in self._results])
@@ -216,6 +224,9 @@ class _Run:
         for test in self._tests.functional:
             self._results.append(await self._functional(test, engine, client))
             self._step(engine)
+        if self._contract:
+            self._results.append(await self._endpoint(engine))
+            self._step(engine)
         if self._tests.perplexity is not None:
             self._results.append(await self._perplexity(self._tests.perplexity, engine, client))
             self._step(engine)
@@ -241,6 +252,20 @@ class _Run:
             found=answer.text[:_FOUND_MAX_CHARS],
             figures=figures,
             reason=None if holds else "answer",
+        )
+
+    async def _endpoint(self, engine: Engine) -> TestResult:
+        expected = "what applications do through the gateway"
+        try:
+            checked, broken = await contract_breaches(engine, self._candidate)
+        except TryLater as error:
+            await _raise_if_crashed(engine)
+            checked, broken = 0, [error.code]
+        verdict: Verdict = "failed" if broken else "passed"
+        reason = ", ".join(broken) or None
+        figures = {"checked": float(checked)}
+        return TestResult(
+            id="contract", kind="contract", verdict=verdict, expected=expected, reason=reason, figures=figures
         )
 
     async def _perplexity(self, test: PerplexityTest, engine: Engine, client: EngineClient) -> TestResult:

@@ -192,6 +192,8 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str | None = None
     allow_stale: bool = False
     version: str | None = None  # ask for this very version, also one that was skipped, left, or failed here
+    # a directory of this device with a copy of the repository (a USB stick), asked before the repository itself
+    place: Annotated[str, Meta(max_length=4096)] | None = None
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ Kind = Literal["feature", "fix", "security"]
 DELTA_PREFIX = "delta-"  # of the codecs that need a base chunk; the operation follows
 
 Permission = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+Accelerator = Literal["nvidia", "amd", "intel", "npu"]
 AtRest = Literal["plain", "sealed"]
 
 
@@ -144,11 +145,23 @@ class OsRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compute(msgspec.Struct, frozen=True, kw_only=True):
-    """Processors the release needs: usable cores, architectures, features by their Linux names (`avx2`, `asimd`)."""
+    """Processors the release needs.
+
+    Attributes:
+        cores: usable ones.
+        features: by their Linux names (`avx2`, `asimd`).
+        architectures: `x86_64`, `aarch64`; empty: any.
+        min_gops: giga-operations per second of the compute benchmark; 0: no demand.
+        min_memory_gb_s: gigabytes (10⁹) per second of its memory part; 0: no demand.
+        accelerators: kinds of which one is needed; empty: no demand.
+    """
 
     cores: Annotated[int, Meta(ge=1)] = 1
     features: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     architectures: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    min_gops: Annotated[float, Meta(ge=0, le=1e9)] = 0
+    min_memory_gb_s: Annotated[float, Meta(ge=0, le=1e9)] = 0
+    accelerators: Annotated[tuple[Accelerator, ...], Meta(max_length=4)] = ()
 
 
 class Requires(msgspec.Struct, frozen=True, kw_only=True):

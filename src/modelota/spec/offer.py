@@ -97,6 +97,7 @@ class Offer(Document, kw_only=True, frozen=True):
     consequences: tuple[str, ...] = ()
     covers: Covers
     stale_since: Time | None = None
+    storage_share_percent: float | None = None  # of available storage, taken afterwards (table 1, 8.1.1-c)
 
     @property
     def digest(self) -> str:

@@ -70,6 +70,27 @@ class Assembly:
         """The planned frames whose chunk is neither staged nor written."""
         return tuple(frame for frame in plan.frames if not staging.has(frame) and not self.has(frame.chunk))
 
+    def reserve(self, plan: Plan, size_bytes: int) -> None:
+        """Have blocks set aside for the first `size_bytes` that `write` will write, so that a full disk shows now.
+
+        Raises:
+            AskPerson: `no-space`, `permission-denied`.
+            TryLater: `disk-error`.
+        """
+        left = size_bytes
+        for index in (*plan.local_chunks, *(frame.chunk for frame in plan.frames)):
+            for path, offset in self._places.get(index, ()):
+                if left <= 0:
+                    return
+                target = self._path(path)
+                self._disk.make_directory(target.parent)
+                descriptor = self._disk.open_file(target, kind="slot file")
+                try:
+                    self._disk.reserve(descriptor, offset, self._manifest.chunks[index].size_bytes, target)
+                finally:
+                    os.close(descriptor)
+                left -= self._manifest.chunks[index].size_bytes
+
     def write(
         self, plan: Plan, staging: Staging, on_progress: Callable[[int], None], sources: Sources | None = None
     ) -> None:

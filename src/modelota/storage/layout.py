@@ -68,8 +68,13 @@ class Layout:
         inside = self.root / "run"
         if len(os.fsencode(inside)) + 26 <= SOCKET_PATH_MAX_BYTES:  # "/engine/", 12 digits, ".sock", and one to spare
             return inside
+        return Path(tempfile.gettempdir()) / self.runtime_name
+
+    @property
+    def runtime_name(self) -> str:
+        """What the runtime directory is called below a temporary directory: by this user and this root alone."""
         name = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"modelota-{os.getuid()}-{name}"
+        return f"modelota-{os.getuid()}-{name}"
 
     @property
     def agent_socket(self) -> Path:

@@ -67,6 +67,11 @@ class DatabaseLedger:
         rows = self._connection.execute("SELECT path, kind FROM ledger WHERE removed_at IS NULL ORDER BY path")
         return [(str(path), str(kind)) for path, kind in rows]
 
+    def temporaries(self) -> list[Path]:
+        """Temporary files that were begun and not told to be gone: what a kill left, when nobody is writing."""
+        rows = self._connection.execute("SELECT path FROM ledger WHERE removed_at IS NULL AND kind = 'temporary'")
+        return [Path(path) for (path,) in rows]
+
 
 class NoLedger:
     """A `Ledger` that remembers nothing: for disposable places that are removed as a whole."""

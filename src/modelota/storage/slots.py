@@ -96,6 +96,8 @@ class Slots:
             with disk_errors(path):
                 known = path.read_bytes() if data is not None and path.is_file() else None
             if data is not None and data != known and directory.is_dir():
+                for left in directory.glob(f".{name}.*.tmp"):  # by a kill; it would get its place with the slot
+                    self._disk.remove(left)
                 self._disk.write_file(path, data, mode=0o400, kind="slot description")
 
     def kept_manifest(self, description: SlotDescription) -> bytes | None:

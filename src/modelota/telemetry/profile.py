@@ -20,6 +20,7 @@ from modelota.errors import AskPerson
 from modelota.spec.manifest import OsRange, Requires
 from modelota.storage.durable import free_bytes
 from modelota.telemetry import cgroup
+from modelota.telemetry.accelerator import accelerators
 
 _ROOT: Final = Path("/")
 _KIB: Final = 1024
@@ -42,7 +43,10 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes: of the device, or of the control group if that is less; None if unknown.
         memory_available_bytes: what can be had without swapping; None if unknown.
         storage_free_bytes: at the device root, for this user; None if unknown.
-        accelerator: None: not probed by this version.
+        accelerator: names of the accelerators that the kernel shows, or None.
+        accelerators: their kinds (`nvidia`, `amd`, `intel`, `npu`); None where the kernel shows no devices.
+        gops: giga-operations per second of the compute benchmark, or None where it was not run.
+        memory_gb_s: gigabytes per second of its memory part, likewise.
         reasons: field name -> why it is None.
     """
 
@@ -57,6 +61,9 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     memory_available_bytes: int | None
     storage_free_bytes: int | None
     accelerator: str | None = None
+    accelerators: tuple[str, ...] | None = ()
+    gops: float | None = None
+    memory_gb_s: float | None = None
     reasons: dict[str, str] = {}
 
 
@@ -67,7 +74,8 @@ def device_profile(root: Path, *, base: Path = _ROOT) -> DeviceProfile:
         root: the device root (or a parent of it, before it exists): where free storage is measured.
         base: what procfs, sysfs and etc are below.
     """
-    reasons: dict[str, str] = {"accelerator": "not probed by this version"}
+    reasons: dict[str, str] = {}
+    found = accelerators(base=base)
     release = _os_release(base / "etc/os-release")
     features = _cpu_features(base / "proc/cpuinfo")
     memory = _meminfo(base / "proc/meminfo")
@@ -81,6 +89,10 @@ def device_profile(root: Path, *, base: Path = _ROOT) -> DeviceProfile:
         "memory_bytes": (total, "no MemTotal in meminfo"),
         "memory_available_bytes": (available, "no MemAvailable in meminfo"),
         "storage_free_bytes": (free, "the file system does not tell"),
+        "accelerator": (found or None, "the kernel shows none" if found is not None else "no device classes in sysfs"),
+        "accelerators": (found, "no device classes in sysfs"),
+        "gops": (None, "not measured yet"),
+        "memory_gb_s": (None, "not measured yet"),
     }
     reasons.update({name: reason for name, (value, reason) in unknown.items() if value is None})
     return DeviceProfile(
@@ -94,6 +106,8 @@ def device_profile(root: Path, *, base: Path = _ROOT) -> DeviceProfile:
         memory_bytes=total if total is None or limit is None else min(total, limit),
         memory_available_bytes=available if available is None or room is None else min(available, room),
         storage_free_bytes=free,
+        accelerator=", ".join(entry.name for entry in found) if found else None,
+        accelerators=None if found is None else tuple(sorted({entry.kind for entry in found})),
         reasons=reasons,
     )
 
@@ -155,6 +169,13 @@ def _compute(requires: Requires, profile: DeviceProfile) -> Iterator[AskPerson]:
         yield _unmet("cpu-features", ", ".join(compute.features), None)
     elif missing := [name for name in compute.features if name not in (profile.cpu_features or ())]:
         yield _unmet("cpu-features", ", ".join(missing), "none of these")
+    if compute.min_gops and (profile.gops is None or profile.gops < compute.min_gops):
+        yield _unmet("compute-gops", compute.min_gops, profile.gops)
+    if compute.min_memory_gb_s and (profile.memory_gb_s is None or profile.memory_gb_s < compute.min_memory_gb_s):
+        yield _unmet("compute-memory-gb-s", compute.min_memory_gb_s, profile.memory_gb_s)
+    if compute.accelerators and not set(compute.accelerators) & set(profile.accelerators or ()):
+        has = None if profile.accelerators is None else ", ".join(profile.accelerators) or "none"
+        yield _unmet("accelerator", ", ".join(compute.accelerators), has)
 
 
 def _memory_and_system(requires: Requires, profile: DeviceProfile) -> Iterator[AskPerson]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ def test_a_link_is_not_followed(shared: Path) -> None:
     link = shared.with_name("link")
     link.symlink_to(shared)
     assert AclEntries().state(f"user:4001:rw-:{link}", None) != "ours"
-    assert os.path.islink(link)
+    assert link.is_symlink()
 
 
 def test_the_mask_covers_what_is_left() -> None:

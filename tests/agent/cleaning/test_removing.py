@@ -172,3 +172,16 @@ def test_a_kill_loses_nothing(site: Site) -> None:
         assert os.WIFSIGNALED(status)
     site.clean()
     assert not any(each.exists() for each in copies)
+
+
+def test_another_directory_under_the_same_name_stays(site: Site) -> None:
+    """A directory that was made anew after it was shown is somebody else's, even when it is empty."""
+    ours = site.disk / "etc" / "modelota"
+    ours.mkdir(parents=True)
+    site.note(ours, "directory")
+    plan = site.scan(deep=False)
+    ours.rename(ours.with_name("moved"))
+    ours.mkdir()
+    proof = site.apply(plan)
+    assert [each.reason for each in proof.removals if each.path == str(ours)] == ["changed"]
+    assert ours.is_dir()

@@ -104,20 +104,22 @@ def test_a_slice_is_probable(site: Site, start: int, before: bytes) -> None:
 
 
 def test_a_tag_completes_a_proof_and_is_none_alone(site: Site) -> None:
-    """A tagged truncated copy is certain; a tagged file with other content is only listed."""
+    """A tagged truncated copy is certain; one with other content is listed; another model's tag says nothing."""
     part = site.put("part", site.model[: 20 * BLOCK + 17])
-    other = site.put("other", random_bytes(4, 50_000))
+    other, foreign = (site.put(name, random_bytes(4, 50_000)) for name in ("other", "foreign"))
     try:
-        os.setxattr(part, TAG, b"1")
-        os.setxattr(other, TAG, b"1")
+        os.setxattr(part, TAG, digest_bytes(site.model).encode())
+        os.setxattr(other, TAG, digest_bytes(site.model).encode())
+        os.setxattr(foreign, TAG, digest_bytes(b"another model").encode())
     except OSError:
         pytest.skip("this file system keeps no attributes")
     plan = site.scan()
     assert str(part) in paths(plan.findings, "certain")
-    assert str(other) in paths(plan.findings, "probable")
+    assert paths(plan.findings, "probable") == {str(other)}
     site.apply(plan)
     assert not part.exists()
     assert other.exists()
+    assert foreign.exists()
 
 
 def test_a_small_file_is_ours_only_beside_the_model(site: Site) -> None:

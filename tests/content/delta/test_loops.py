@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelota.content.delta import arrays, lanes
+from modelota.content.delta import symbols as residual_symbols
 from modelota.content.delta.coded import Reader
 from modelota.content.delta.contract import LISTED, Elements, Loops
 from modelota.content.delta.layouts import LAYOUTS
@@ -185,20 +186,40 @@ def test_blocks_agree_and_come_back(
         assert np.array_equal(found, target)
 
 
-def test_more_escapes_than_a_tile_has() -> None:
-    """Tiles whose residuals are too large for their symbols wait for the tail, those between them do not."""
+def test_tiles_wait_for_escapes() -> None:
+    """Escapes of moved groups come behind all symbols, those of others before: tiles with both, one, and none."""
     random = np.random.default_rng(41)
+    layout = LAYOUTS["q8_0"]
     base = random.integers(0, 256, (640, 34)).astype(np.uint8)
-    base[:, :2] = (random.random(640) * 0.5 + 1).astype("<f2").view(np.uint8).reshape(-1, 2)
-    target = base.copy()
-    target[::3, 0] ^= 1
-    target[:64, 2:] ^= 0x55
-    target[128:200, 2:] += 60
-    target[500:, 5:] ^= 0x80
-    made = {engine.encode_blocks(target, base, LAYOUTS["q8_0"]) for engine in both()}
+    halves = (random.random((2, 640)) * 0.5 + 1).astype("<f2")
+    moved = random.random(640) < 0.5
+    halves[1] = np.where(moved, halves[1], halves[0])
+    base[:, :2] = halves[0].view(np.uint8).reshape(-1, 2)
+    zeros = np.zeros(640, dtype=np.float32)
+    before = arrays.split(base, layout)
+    scales = [(part.astype(np.float32), zeros) for part in halves]
+    expected = arrays.expect(before, halves[0] != halves[1], scales[0], scales[1], layout.limits)
+    after = before.copy()
+    near = (expected.side & 3 == 3) & (random.random(expected.side.shape) < 0.5)
+    after[halves[0] != halves[1]] = expected.values + near
+    far = random.random(after.shape) < 0.01
+    far[128:256] &= ~moved[128:256, None]
+    far[256:384] &= moved[256:384, None]
+    far[384:448] = False
+    after[far] ^= 0x55
+    target = np.empty_like(base)
+    target[:, :2] = halves[1].view(np.uint8).reshape(-1, 2)
+    arrays.join(after, layout, target)
+    _, rest = arrays.residuals(after, before, halves[0] != halves[1], expected)
+    assert rest.escapes.size
+    assert residual_symbols.encode(rest.symbols, expected.contexts, 16, rest.escapes.tobytes())[0] in {
+        0,
+        2,
+    }  # in contexts
+    made = {engine.encode_blocks(target, base, layout) for engine in both()}
     assert len(made) == 1
     for engine in both():
-        found, _ = engine.decode_blocks(np.frombuffer(next(iter(made)), dtype=np.uint8), base, LAYOUTS["q8_0"])
+        found, _ = engine.decode_blocks(np.frombuffer(next(iter(made)), dtype=np.uint8), base, layout)
         assert np.array_equal(found, target)
 
 

@@ -18,7 +18,13 @@ from modelota.storage.layout import Layout
 
 
 def scan(
-    layout: Layout, journal: Journal, *, deep: bool, report: Report | None = None, system: System | None = None
+    layout: Layout,
+    journal: Journal,
+    *,
+    deep: bool,
+    report: Report | None = None,
+    system: System | None = None,
+    leaving: str | None = None,
 ) -> CleaningPlan:
     """Scan for residues of models that are no longer installed, and keep the plan under its digest (`clean-scan`).
 
@@ -27,7 +33,9 @@ def scan(
         RefuseContent: `document-invalid`: the anchors are damaged.
         TryLater: `disk-error`, `device-busy`.
     """
-    plan = scanning.scan(known.of_device(layout, journal), system or System(), deep=deep, report=report)
+    plan = scanning.scan(
+        known.of_device(layout, journal, leaving=leaving), system or System(), deep=deep, report=report
+    )
     journal.records.keep_plan(plan.digest, "", canonical(plan))
     return plan
 
@@ -72,14 +80,22 @@ def apply(
     return proof
 
 
-def clean_basic(layout: Layout, journal: Journal, *, system: System | None = None) -> CleaningProof:
+def clean_basic(
+    layout: Layout, journal: Journal, *, leaving: str | None = None, system: System | None = None
+) -> CleaningProof:
     """After a model was uninstalled: remove what the ledger and its directories still hold; asks nobody (7.4.2-a).
+
+    Args:
+        layout: of the device root.
+        journal: of the device root.
+        leaving: the model whose slots were just removed.
+        system: of the device.
 
     Raises:
         As `scan` and `apply`.
     """
     used = system or System()
-    plan = scan(layout, journal, deep=False, system=used)
+    plan = scan(layout, journal, deep=False, system=used, leaving=leaving)
     return apply(journal, plan.digest, system=used)
 
 

@@ -20,11 +20,11 @@ from modelota.agent.records import AnchorRow, LedgerRow
 from modelota.content.anchors import Anchors
 from modelota.errors import AskPerson, RefuseContent
 from modelota.spec import document
-from modelota.spec.limits import GIB
+from modelota.spec.limits import MIB
 from modelota.storage.durable import disk_errors
 from modelota.storage.layout import Layout
 
-RECORD_MAX_BYTES: Final = GIB
+RECORD_MAX_BYTES: Final = 256 * MIB
 MAIN_SHARE: Final = 10  # a file of at least a tenth of its slot tells whose it is; a licence or a tokenizer does not
 
 
@@ -125,10 +125,15 @@ def _usable(anchors: Anchors | None, path: str) -> Anchors:
     return anchors
 
 
-def of_device(layout: Layout, journal: Journal) -> Knowledge:
+def of_device(layout: Layout, journal: Journal, *, leaving: str | None = None) -> Knowledge:
     """What the agent of a living device root knows: residues are those of models that have no slot any more.
 
     The root itself is off limits but for the directories of such models; in those the user's own data is.
+
+    Args:
+        layout: of the root.
+        journal: of the root.
+        leaving: a model whose slots were just removed, and which the state still names.
 
     Raises:
         AskPerson: `database-unreadable`, `permission-denied`.
@@ -140,9 +145,10 @@ def of_device(layout: Layout, journal: Journal) -> Knowledge:
     originals: list[tuple[str, str]] = []
     gone: list[str] = []
     for model in sorted({file.model for file in all_files} | _models_below(layout, all_rows)):
-        slots = journal.slots(model)
+        slots = journal.slots(model) if model != leaving else ()
         place = layout.model(model)
-        if not slots and journal.state(model).update is None:
+        state = journal.state(model)
+        if model == leaving or not (slots or state.slots or state.kept or state.update):
             gone.append(str(place.directory))
         for slot in slots:
             for file in slot.files:

@@ -69,6 +69,11 @@ def read_mounts(path: Path = Path("/proc/self/mountinfo")) -> Mounts:
     return Mounts(_once(local), frozenset(mounts), tuple(left_out))
 
 
+def only_below(directory: Path, mounts: Mounts) -> Mounts:
+    """Walk nothing but `directory` and what lies below it on the same file system."""
+    return Mounts((str(directory.resolve()),), mounts.points, ())
+
+
 def _parse(line: bytes) -> _Mount | None:
     before, _, after = line.partition(b" - ")
     fields, rest = before.split(b" "), after.split(b" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 from typing import Final
@@ -91,8 +92,8 @@ def find_registered(knowledge: Knowledge, system: System, collector: Collector) 
             _find_entry(row, *scheme, system, collector)
             continue
         path = _resolved(row.path)
-        if path is None or path in collector.findings or any(path.startswith(f"{place}/") for place in trusted):
-            continue
+        if path is None or any(path == place or path.startswith(f"{place}/") for place in trusted):
+            continue  # what lies in a place was met there
         try:
             _find_path(row, path, knowledge, collector)
         except FileNotFoundError:
@@ -114,7 +115,13 @@ def _resolved(path: str) -> str | None:
 
 
 def _is_own(place: str, owner_uid: int) -> bool:
-    """Whether nobody but the agent's user can have put anything into a place of the agent's."""
+    """Whether nobody but the agent's user can have put anything into a place of the agent's.
+
+    A record says which places there were; one that names somebody's home, or a whole file system, is not believed.
+    """
+    homes = {entry.pw_dir.rstrip("/") for entry in pwd.getpwall()}
+    if any(home == place or home.startswith(f"{place}/") for home in homes) or os.path.ismount(place):
+        return False
     try:
         with directory_of(place) as (directory, name):
             found = lstat_at(directory, name)

@@ -22,7 +22,6 @@ from modelota.agent.cleaning.registered import Collector, find_registered, ident
 from modelota.agent.cleaning.system import System, run_idle
 from modelota.agent.cleaning.walk import Seen, Walker
 
-TAG_MAX_BYTES: Final = 200
 REPORT_EVERY: Final = 2048
 _DATABASE: Final = "agent.db"
 
@@ -61,6 +60,7 @@ class _Scan:
         self._system = system
         self._report = report
         self._collector = Collector()
+        self._digests = frozenset(file.digest.encode() for file in knowledge.files)
         self._other_roots: set[str] = set()
         self._main: frozenset[int] = frozenset()
         self._files = 0
@@ -94,7 +94,7 @@ class _Scan:
         skip = frozenset(identity for path in off_limits if (identity := identity_of(path)) is not None)
         walker = Walker(mounts.points, skip)
         candidates: list[_Candidate] = []
-        expected = _files_expected(mounts.starts)
+        expected = _files_expected(mounts.starts) if mounts.points.issuperset(mounts.starts) else None
         for start in mounts.starts:
             for seen in walker.walk(start):
                 self._files += 1
@@ -122,7 +122,7 @@ class _Scan:
             return None
         with readable(seen.descriptor, seen.name, seen.information) as descriptor:
             match = matcher.match(descriptor, seen.information.st_size)
-            tagged = _is_tagged(descriptor)
+            tagged = _tag_of(descriptor) in self._digests
         return _Candidate(seen.path, seen.information, match, tagged) if match is not None or tagged else None
 
     # -- what to make of it ------------------------------------------------------------------------------------------
@@ -251,11 +251,12 @@ def _directory(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _is_tagged(descriptor: int) -> bool:
+def _tag_of(descriptor: int) -> bytes | None:
+    """The digest that the file was tagged with; another agent's files have one as well."""
     try:
-        return 0 < len(os.getxattr(descriptor, TAG)) <= TAG_MAX_BYTES
+        return os.getxattr(descriptor, TAG)
     except OSError:  # no tag, or a file system without attributes
-        return False
+        return None
 
 
 def _files_expected(starts: tuple[str, ...]) -> int | None:

@@ -48,6 +48,7 @@ class Installation:
         events: of the stream.
         log: the journal afterwards.
         self_tests: the records afterwards.
+        reports: of finished operations, newest first.
         sampler: readings of processes and disk.
         disk_before_bytes: allocated for the model before.
         same_files: every installed file has the bytes of its source.
@@ -66,6 +67,7 @@ class Installation:
     events: list[Json] = field(default_factory=list)
     log: list[Json] = field(default_factory=list)
     self_tests: list[Json] = field(default_factory=list)
+    reports: list[Json] = field(default_factory=list)
     sampler: Sampler | None = None
     disk_before_bytes: int = 0
     same_files: bool = False
@@ -146,6 +148,7 @@ def _carried_out(stage: Stage, seen: Installation, on_the_way: Any) -> Installat
         raise Unreached(f"{seen.table['version']} was not installed: {seen.outcome}")
     seen.events, seen.sampler, seen.log = recorder.events, sampler, device.log()
     seen.self_tests = device.socket.get("/v1/self-tests", model=device.model)
+    seen.reports = device.socket.get("/v1/reports", model=device.model)["reports"]
     seen.same_files = _same_files(device, seen)
     seen.left_over = device.left_over()
     return seen

@@ -37,6 +37,25 @@ def harmless(stage: Stage) -> Examination:
     return seen
 
 
+def compatible(stage: Stage) -> Examination:
+    """5.1-b: preflight, self-test on this device, and the contract of the endpoint that other applications use."""
+    seen = Examination()
+    for installation in (stage.chapter(first_install), stage.chapter(second_update)):
+        version = installation.table["version"]
+        events = [entry["event"] for entry in installation.log if _concerns(entry, installation)]
+        order = [name for name in events if name in {"recheck-passed", "fetched", "tests-passed", "activated"}]
+        proven = order == ["recheck-passed", "fetched", "tests-passed", "activated"]
+        seen.claim(f"{version}-checked-before-fetched-and-tested-before-used", proven, order)
+        records = [kept["record"] for kept in installation.self_tests if kept["slot"].startswith(f"{version}+")]
+        results = [result for record in records[-1:] for result in record["results"]]
+        contract = [result for result in results if result["kind"] == "contract"]
+        kept = bool(contract) and all(result["verdict"] == "passed" for result in contract)
+        seen.claim(f"{version}-contract-of-the-endpoint-checked", kept, contract)
+        passed = bool(records) and records[-1]["verdict"] == "passed"
+        seen.claim(f"{version}-self-test-passed-on-this-device", passed, records[-1]["runtime"] if records else None)
+    return seen
+
+
 def told_first(stage: Stage) -> Examination:
     """5.1-c: the offer is shown, identified by its digest and journalled before any content is fetched."""
     seen = Examination()

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from modelota.conformance.chapters.answers import Answers, answers, unasked
+from modelota.conformance.chapters.conditions import CONDITIONS, HOLDER, Waited, waited
 from modelota.conformance.chapters.failures import Failure, failures
 from modelota.conformance.chapters.main_story import bad_release, first_install, second_update
-from modelota.conformance.row import Examination, Text
+from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
 Json = dict[str, Any]
 
 _STEPS: Final = ("fetching", "verifying", "deploying", "testing")
-_CONDITIONS: Final = Text(
-    "现有的回答和控制已检验；在指定时间或条件（充电、免费网络、停车）下更新的回答尚未实现",
-    "the answers and controls there are were exercised; “at a time or on a condition (charging, unmetered, parked)” is "
-    "not there yet",
-)
 
 
 def detected(stage: Stage) -> Examination:
@@ -43,8 +39,26 @@ def answered(stage: Stage) -> Examination:
     _claim_controls(seen, told)
     kept = [entry["facts"].get("answer") for entry in told.log if entry["event"] == "decided"]
     seen.claim("every-answer-journalled", {"decline", "accept", "skip"} <= set(kept), kept)
-    seen.still_missing(_CONDITIONS)
+    _claim_conditions(seen, stage.chapter(waited))
     return seen
+
+
+def _claim_conditions(seen: Examination, told: Waited) -> None:
+    """Each condition, the time and the inhibitor keep it waiting, are told, and go away by being opened alone."""
+    keepers = [f"inhibitor:{HOLDER}", *CONDITIONS]
+    seen.claim("waits-for-everything-named", set(told.before) == {*keepers, "time"}, told.before)
+    seen.claim("nothing-fetched-while-waiting", told.bytes_waiting == 0, told.bytes_waiting)
+    holders = [(each["holder"], each["reason"]) for each in told.held]
+    seen.claim("inhibitor-told-with-its-reason", holders == [(HOLDER, "writes slot b")], told.held)
+    for number, (name, left) in enumerate(told.opened, 1):
+        seen.claim(f"{name}-opened-alone", set(left) - {"time"} == set(keepers[number:]), left)
+    holds = all(told.told[condition]["holds"] for condition in CONDITIONS)
+    seen.claim("conditions-of-the-host-told", holds, told.told)
+    times = {"not_before": told.not_before.isoformat(), "went_on_at": told.went_on_at.isoformat()}
+    seen.claim("goes-on-by-itself-when-the-time-has-come", told.went_on_at >= told.not_before, times)
+    seen.claim("is-carried-out-then", told.outcome["result"] == "done", told.outcome)
+    unknown = all(code is not None for code in told.refused.values())
+    seen.claim("unknown-conditions-and-times-refused", unknown, told.refused)
 
 
 def _claim_answers(seen: Examination, told: Answers) -> None:
@@ -142,7 +156,7 @@ def failure_goes_back(stage: Stage) -> Examination:
     seen.claim("version-before-serves", serves, bad.serves.body)
     seen.claim("bad-release-left-nothing", not bad.leftovers, bad.leftovers)
     seen.claim("bad-release-is-not-offered-again", not bad.offered_again)
-    _claim_told(seen, "bad-release", error, bad.status_texts)
+    claim_told(seen, "bad-release", error, bad.status_texts)
     for failure in stage.chapter(failures).steps:
         _claim_failure(seen, failure)
     return seen
@@ -161,10 +175,10 @@ def _claim_failure(seen: Examination, failure: Failure) -> None:
     kept = status["active_version"] == failure.before and failure.intact and failure.serves
     facts = {"active": status["active_version"], "intact": failure.intact, "serves": failure.serves}
     seen.claim(f"{name}-version-before-serves", kept, facts)
-    _claim_told(seen, name, error, failure.texts)
+    claim_told(seen, name, error, failure.texts)
 
 
-def _claim_told(seen: Examination, name: str, error: Json, texts: dict[str, str]) -> None:
+def claim_told(seen: Examination, name: str, error: Json, texts: dict[str, str]) -> None:
     """Code, and in each language sentences around it: what happened, and what to do."""
     code = str(error.get("code"))
     told = {language: [line.strip() for line in text.splitlines()] for language, text in texts.items()}

@@ -16,7 +16,6 @@ from modelota.conformance.readings import blake3_hash
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
-ROLLBACK_LIMIT_S = 300
 RUN_MAX_S = 3600  # what was published in this run has a release time of the last hour
 
 
@@ -88,20 +87,6 @@ def _claim_record(seen: Examination, release: Release, record: dict[str, Any]) -
         for variant in table["variants"]
     }
     seen.claim(f"{name}-contents", contents == own, sorted(contents))
-
-
-def quick_way_back(stage: Stage) -> Examination:
-    """6.3-b: the rollback to the kept version, timed from the command to its end."""
-    back = stage.chapter(rollback)
-    seen = Examination({"from": back.before, "to": back.status["active_version"]})
-    seen.at_most("seconds", round(back.seconds, 2), ROLLBACK_LIMIT_S, "s")
-    seen.claim("command-succeeded", back.done.status == 0, back.done.status)
-    wanted = stage.family.first["version"]
-    seen.claim("version-before-in-use", back.status["active_version"] == wanted, back.status["active_version"])
-    serves = back.serves.status == 200 and back.serves.body["version"] == wanted
-    seen.claim("version-before-serves", serves, back.serves.body)
-    seen.claim("nothing-fetched", back.bytes == 0, back.bytes)
-    return seen
 
 
 def independent(stage: Stage) -> Examination:

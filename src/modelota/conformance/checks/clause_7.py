@@ -7,12 +7,14 @@ from typing import Any, Final
 from modelota.conformance.chapters.answers import answers
 from modelota.conformance.chapters.crashes import crashes
 from modelota.conformance.chapters.interruptions import interruptions
+from modelota.conformance.chapters.kept import ways_back
 from modelota.conformance.chapters.main_story import Damage, bad_release, damaged_slot, first_install, second_update
 from modelota.conformance.chapters.packages import travels
 from modelota.conformance.chapters.refusals import Demand, demands
+from modelota.conformance.chapters.sealed import SealedSlot, sealed_slot
 from modelota.conformance.chapters.staging import staged
 from modelota.conformance.readings import files_below, windows_found, windows_of
-from modelota.conformance.row import Examination, Text
+from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
 MIB: Final = 1 << 20
@@ -20,16 +22,6 @@ _BEST_EFFORT, _IDLE = 2, 3
 WORKER_LIMIT_BYTES: Final = 256 * MIB
 SUPERVISOR_LIMIT_BYTES: Final = 30 * MIB
 
-_COMPUTE: Final = Text(
-    "按核心数、指令集、架构、内存、存储拒绝均已检验；算力尚未用内核基准测量",
-    "refusals by cores, features, architecture, memory and storage were exercised; compute is not measured by a kernel "
-    "benchmark yet",
-)
-_AT_REST: Final = Text(
-    "加载前的篡改检查、损坏后的修复和密封的暂存已检验；密封的备份与归档、密封存储选项尚未实现。偏离：已部署版本为明文",
-    "the tamper check before loading, the repair after damage, and sealed staging were exercised; sealed backups and "
-    "archives, and the sealed deployment option are not there yet. Deviation: the deployed version lies in plain",
-)
 _ADVICE: Final = {"zh": ("升级", "更新"), "en": ("upgrad", "updat")}
 
 
@@ -39,7 +31,6 @@ def fits_the_device(stage: Stage) -> Examination:
     for demand in stage.chapter(demands):
         if demand.requirement != "os":
             _claim_refused(seen, demand)
-    seen.still_missing(_COMPUTE)
     return seen
 
 
@@ -105,6 +96,30 @@ def _mib(size_bytes: int) -> float:
     return round(size_bytes / MIB, 1)
 
 
+def reported(stage: Stage) -> Examination:
+    """7.1.2-c: the report of an update has time, places and resources, as JSON and as a page."""
+    seen = Examination()
+    update = stage.chapter(second_update)
+    report = update.reports[0]["report"] if update.reports else {}
+    digest = update.offer["digest"]
+    seen.claim("report-of-the-update", report.get("offer_digest") == digest, report.get("offer_digest"))
+    steps = {step["step"]: step["seconds"] for step in report.get("steps", ())}
+    wanted = {"rechecking", "fetching", "verifying", "deploying", "testing", "activating"}
+    timed = wanted <= steps.keys() and all(seconds is not None for seconds in steps.values())
+    seen.claim("time-of-every-step", timed, steps)
+    slot = report.get("paths", {}).get("slot", "")
+    seen.claim("place-of-the-version", slot.endswith(f"/{update.table['version']}+{report.get('to_variant')}"), slot)
+    figures = {name: report.get(name) for name in ("fetched_bytes", "written_bytes", "cpu_s", "peak_memory_bytes")}
+    seen.claim("resources-measured", all(figure is not None for figure in figures.values()), figures)
+    page = stage.scratch / "report.html"
+    for language in ("zh", "en"):
+        done = stage.main_device.command("report", "--html", str(page), "--lang", language)
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        told = text.startswith("<!doctype html>") and "<script" not in text and "http" not in text.split("<body>")[0]
+        seen.claim(f"page-in-{language}", done.status == 0 and told, done.out[:300])
+    return seen
+
+
 def tamper_proof(stage: Stage) -> Examination:
     """7.1.2-b: one byte changed at rest: the engine does not load it, the person is told, and has it repaired."""
     damage, seen = stage.chapter(damaged_slot), Examination()
@@ -118,9 +133,30 @@ def tamper_proof(stage: Stage) -> Examination:
     lying = b"".join(path.read_bytes() for path in files_below(stage.chapter(staged)))
     hidden = bool(lying) and windows_found(lying, windows_of(plain)) == 0
     seen.claim("staging-sealed", hidden, {"staged_bytes": len(lying)})
-    seen.evidence["deviations"] = ["the deployed version lies in plain below the device root"]
-    seen.still_missing(_AT_REST)
+    _claim_sealed_slot(seen, stage.chapter(sealed_slot))
+    kept = stage.chapter(ways_back).sealed
+    facts = {"kept_bytes": kept.kept_bytes, "plain_windows": kept.plain_windows}
+    seen.claim("archived-versions-sealed", kept.kept_bytes > 0 and kept.plain_windows == 0, facts)
+    seen.evidence["deviations"] = [
+        "without `at_rest = sealed` the deployed version lies in plain below the device root (the default)"
+    ]
     return seen
+
+
+def _claim_sealed_slot(seen: Examination, told: SealedSlot) -> None:
+    """It serves out of memory, nothing of it lies in plain on the disk, and one changed byte keeps it from loading."""
+    serves = len(told.answers) == 2 and all("1.1.1" in answer for answer in told.answers) and told.serves == "1.1.1"
+    seen.claim("sealed-slot-serves-before-and-after", serves, told.answers)
+    facts = {"searched_bytes": told.searched_bytes, "found": told.plain_windows, "in_sources": told.control_windows}
+    hidden = told.plain_windows == (0, 0) and told.control_windows > 0 and not told.looks_plain
+    seen.claim("sealed-slot-nowhere-in-plain", hidden and told.searched_bytes > 0, facts)
+    seen.claim("sealed-slot-opened-into-memory", bool(told.in_memory), told.in_memory)
+    stopped = told.damaged.status >= 400 and told.damaged.code == "slot-damaged"
+    seen.claim("sealed-slot-changed-is-not-loaded", stopped, told.damaged.body)
+    mended = told.asked.code == "decision-required" and told.repaired.status == 0
+    seen.claim("sealed-slot-repaired", mended, {"asked": told.asked.code, "repaired": told.repaired.status})
+    facts = {"backup_bytes": told.backup_bytes, "found": told.backup_windows}
+    seen.claim("backup-of-user-data-sealed", told.backup_bytes > 0 and told.backup_windows == 0, facts)
 
 
 def _claim_repaired(seen: Examination, damage: Damage, version: str) -> None:

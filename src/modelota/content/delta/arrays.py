@@ -303,7 +303,6 @@ def expect(before: I8, moved: Flags, old: tuple[F32, F32], new: tuple[F32, F32],
     group = before.shape[1]
     values = np.empty((which.size, group), dtype=np.int8)
     side = np.empty((which.size, group), dtype=np.uint8)
-    low, high = np.float32(limits[0]), np.float32(limits[1])
     rows = max(1, _TILE // max(1, group))
     for start in range(0, which.size, rows):
         some = which[start : start + rows]
@@ -312,7 +311,7 @@ def expect(before: I8, moved: Flags, old: tuple[F32, F32], new: tuple[F32, F32],
         value -= old[1][some, None]
         value += new[1][some, None]
         value /= new[0][some, None]
-        np.clip(value, low, high, out=value)
+        np.clip(value, np.float32(limits[0]), np.float32(limits[1]), out=value)
         whole = np.rint(value)
         values[start : start + rows] = whole  # whole numbers of one byte: the cast is exact
         value -= whole  # exact
@@ -351,10 +350,9 @@ def restore(before: I8, moved: Flags, expected: Expected, still: Residuals, rest
     return out
 
 
-def _exponents(base: U8, elements: Elements) -> npt.NDArray[np.uint8]:
-    values = base.view(f"<u{elements.width}")
-    shifted = values >> values.dtype.type(elements.shift)
-    out: U8 = (shifted & values.dtype.type(elements.mask)).astype(np.uint8)
+def _exponents(base: U8, elements: Elements) -> U8:
+    values, kind = base.view(f"<u{elements.width}"), np.dtype(f"<u{elements.width}").type
+    out: U8 = ((values >> kind(elements.shift)) & kind(elements.mask)).astype(np.uint8)
     return out
 
 

@@ -35,6 +35,10 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
         mark("The data in {path} have layout {found}; the version in use knows layouts up to {known}."),
         mark("Update the model first, then take the backup back."),
     ),
+    "nothing-to-report": Sentence(
+        mark("No change of version of {model} has ended on this device yet."),
+        mark("Nothing to do. After the next one, “modelota device report” shows what it did."),
+    ),
     "file-exists": Sentence(
         mark("There is a file at {path} already; it is not overwritten."),
         mark("Choose another name."),
@@ -67,6 +71,18 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     "no-plan": Sentence(mark("No plan with the digest {digest} was made and shown."), _SHOW_PLAN),
     "plan-changed": Sentence(
         mark("The plan {digest} no longer describes what would be removed; the present one is {now}."), _SHOW_PLAN
+    ),
+    "service-changed": Sentence(
+        mark("{path} was changed after this agent wrote it."),
+        mark("If the changes are not needed, remove the file and run the command again; else move them to a drop-in."),
+    ),
+    "service-installed": Sentence(
+        mark("You may not remove {path}, which belongs to this agent's service."),
+        mark("First remove the service as root: “modelota device service remove”."),
+    ),
+    "service-command-failed": Sentence(
+        mark("The command “{command}” did not succeed."),
+        mark("See to what it says, then run the command again."),
     ),
     "service-goes-on": Sentence(
         mark("The publisher of {model} has not ended its service."),

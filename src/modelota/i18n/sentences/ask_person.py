@@ -123,7 +123,14 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("Run “modelota repo refresh” before then."),
     ),
     # -- enrolment and place ----------------------------------------------------------------------------------------
-    "enrolment-invalid": Sentence(mark("The enrolment file {path} has a mistake."), _ASK_ENROLMENT),
+    "enrolment-invalid": Sentence(
+        mark("The enrolment file {path} has a mistake."),
+        _ASK_ENROLMENT,
+        {
+            "other-class": mark("It is for another class of devices than this one."),
+            "other-seed": mark("This device came with a model that the file does not name."),
+        },
+    ),
     "already-enrolled": Sentence(
         mark("{path} is set up as a device already."),
         mark("Use it as it is, or choose another place with --root."),
@@ -140,7 +147,15 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("{path} holds keys, but other users may enter it (mode {mode})."),
         mark("Run “chmod 700” on it, then try again."),
     ),
-    "root-untrusted": Sentence(mark("The root of trust is not acceptable."), _ASK_ENROLMENT),
+    "root-of-other-user": Sentence(
+        mark("{path} belongs to {user}; working in it as root would leave files there that {user} cannot use."),
+        mark("Run the command as that user: sudo -u {user} modelota …."),
+    ),
+    "root-untrusted": Sentence(
+        mark("The root of trust is not acceptable."),
+        _ASK_ENROLMENT,
+        {"other-repository": mark("The model that came with this device is from another repository.")},
+    ),
     "permission-denied": Sentence(
         mark("You may not read or write {path}."),
         mark("Run the command as the user who owns it, or choose another place."),
@@ -209,6 +224,12 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "out-of-range": mark("It is too small or too large."),
             "not-a-choice": mark("It is not one of the values allowed here."),
             "not-a-file": mark("There is no such file."),
+            "not-a-directory": mark("There is no such directory."),
+            "no-directory": mark("The directory it is to lie in does not exist."),
+            "inside-root": mark("It has to lie outside the device's directory, which is removed."),
+            "control-character": mark("A unit file cannot hold a path with a line break or another control character."),
+            "several-variants": mark("This release has several variants; name one of them with --variant."),
+            "sealed-at-rest": mark("A sealed version is sealed on its device; it cannot be put into an image."),
             "not-an-archive-key": mark("It is the file of another key than an archive key."),
             "contradicts": mark("It contradicts another option."),
             "not-a-digest": mark("An offer's digest has 64 characters, 0-9 and a-f."),
@@ -222,6 +243,7 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "not-printable": mark("It must be one line of printable text, without spaces around it."),
             "not-a-span": mark("Write a time span such as 30m, 12h or 7d, of seven days at most."),
             "not-a-time": mark("Write a time such as 22:30 (the next one), or 2026-11-24T22:30:00Z."),
+            "unknown-finding": mark("The plan lists nothing with this id that is only probably left behind."),
             "too-many": mark("There are too many of them."),
         },
     ),

@@ -19,6 +19,7 @@ NOW: Final[Mapping[str, str]] = {
     "degraded": mark("No installed version passes its checks; the device runs what still works."),
     "offered": mark("The offer stays open; nothing is fetched before you decide."),
     "cancelled": mark("The update was cancelled, and what was fetched for it was removed."),
+    "removing": mark("Some of it is removed; run the same command with the same {path} again to go on."),
     "unknown": mark("How the device is now could not be told. “modelota device status” shows it."),
     "published-unchanged": mark("The published repository is unchanged; devices see no difference."),
     "published-unclear": mark(
