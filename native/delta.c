@@ -34,7 +34,7 @@ enum { SHORT = -1, NUMBER = -2, LANES = -3, TABLES = -4, STATES = -5, WORDS = -6
 
 EXPORT const char delta_source_hash[] = DELTA_SOURCE_HASH;
 
-EXPORT int delta_abi(void) { return 2; }
+EXPORT int delta_abi(void) { return 3; }
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
@@ -136,20 +136,26 @@ static inline uint32_t log2_of(uint32_t n) {
     return (octave << 16) + x + ((x * (65536u - x) >> 16) * curve >> 16);
 }
 
-/* About how many bits, times 65536, symbols with these counts take in one context, their table included. */
-static int64_t cost_of(const uint32_t *count) {
+/* About how many bits, times 65536, symbols with these counts take in one context, their table included;
+ * those from `end` on do not occur. */
+static int64_t cost_until(const uint32_t *count, const uint32_t end) {
     uint64_t total = 0;
     int64_t bits = 0;
-    uint32_t used = 0;
-    for (uint32_t s = 0; s < 256; s++) {
+    uint32_t last = 0, entries = 0; /* of the table */
+    for (uint32_t s = 0; s < end; s++) total += count[s];
+    const uint32_t log_total = log2_of(total ? (uint32_t)total : 1);
+    for (uint32_t s = 0; s < end; s++) {
         if (!count[s]) continue;
-        total += count[s];
-        used++;
-        bits -= (int64_t)((uint64_t)count[s] * log2_of(count[s]));
+        const uint32_t log = log2_of(count[s]);
+        const int32_t length = SCALE_BITS + ((int32_t)(log - log_total) >> 16);
+        bits += (int64_t)((uint64_t)count[s] * (log_total - log));
+        if (s) entries += 4 + (uint32_t)(length > 0 ? length : 0);
+        last = s;
     }
-    if (total) bits += (int64_t)(total * log2_of((uint32_t)total));
-    return bits + ((int64_t)(9 * used + 8) << 16);
+    return bits + ((int64_t)(entries + last + 8) << 16);
 }
+
+static int64_t cost_of(const uint32_t *count) { return cost_until(count, 256); }
 
 static int64_t costs_of(const uint32_t *count, uint32_t contexts) {
     int64_t bits = 0;
@@ -397,16 +403,23 @@ static size_t lanes_for(int64_t cost, size_t count, size_t tail_bytes) {
     size_t bits = (size_t)(cost >> 16), lanes = bits / 450;
 #define AT_LEAST(n) if (lanes < (n)) lanes = (n)
     if (2 * lanes > tail_bytes) {
-        size_t dense = root_of(count) / 4 < bits / 400 ? root_of(count) / 4 : bits / 400;
+        size_t dense = root_of(count) / 4 < bits / 500 ? root_of(count) / 4 : bits / 500;
         lanes = tail_bytes / 2;
         AT_LEAST(bits / 1100);
         AT_LEAST(dense);
     }
     AT_LEAST(count / 8192);
-    AT_LEAST(bits / 256 < 8 ? bits / 256 : 8);
+    size_t wanted = bits / 256 < count / 512 ? bits / 256 : count / 512;
+    AT_LEAST(wanted < 8 ? wanted : 8);
     lanes = lanes < LANES_MAX ? lanes : LANES_MAX;
     lanes = lanes < count ? lanes : count;
     return lanes ? lanes : 1;
+}
+
+/* What symbols in contexts that cost this much take with their lanes: each a byte, and what the tail does not fill. */
+static int64_t with_lanes(int64_t cost, size_t count, size_t tail_bytes) {
+    const size_t lanes = lanes_for(cost, count, tail_bytes);
+    return cost + ((int64_t)(8 * (lanes + (2 * lanes > tail_bytes ? 2 * lanes - tail_bytes : 0))) << 16);
 }
 
 /* Symbols as coded symbols; counts: 256 for each context; context may be 0 if there is one. */
@@ -484,6 +497,11 @@ EXPORT int64_t delta_decode_symbols(const uint8_t *coded, size_t coded_bytes, si
 
 /* ---- magnitudes and gaps ----------------------------------------------------------------------------------------- */
 
+/* An octave has 4 tokens, or 1, in the coarse alphabet, which few elements repay. steps: 2 or 0, to whose power of two. */
+enum { FINE = 2, COARSE = 0 };
+#define OCTAVES 28u        /* of 32 bits, above what is DIRECT */
+#define END_OF(steps) (DIRECT + (OCTAVES << (steps))) /* tokens from here to LISTED stand for nothing */
+
 static inline uint32_t token_of(uint32_t magnitude) {
     /* Both, and then one of them: which one is hard to foretell. */
     uint32_t octave = 31u - (uint32_t)__builtin_clz(magnitude | DIRECT);
@@ -491,30 +509,45 @@ static inline uint32_t token_of(uint32_t magnitude) {
     return magnitude < DIRECT ? magnitude : large;
 }
 
+static inline uint32_t coarse_token_of(uint32_t magnitude) {
+    uint32_t octave = 31u - (uint32_t)__builtin_clz(magnitude | DIRECT);
+    return magnitude < DIRECT ? magnitude : DIRECT + octave - 4;
+}
+
 /* How many bits a token leaves over besides its sign, and the least magnitude it stands for. */
 #define BITS_OF(k) ((k) < DIRECT ? 0u : 2u + (((k) - DIRECT) >> 2))
 #define START_OF(k) ((k) < DIRECT ? (k) : (4u + ((k) & 3u)) << BITS_OF(k))
+#define COARSE_BITS_OF(k) ((k) < DIRECT || (k) >= END_OF(COARSE) ? 0u : 4u + (k) - DIRECT)
+#define COARSE_START_OF(k) ((k) < DIRECT ? (k) : 1u << COARSE_BITS_OF(k))
 #define R4(f, k) f(k), f((k) + 1), f((k) + 2), f((k) + 3)
 #define R16(f, k) R4(f, k), R4(f, (k) + 4), R4(f, (k) + 8), R4(f, (k) + 12)
 #define R128(f) R16(f, 0u), R16(f, 16u), R16(f, 32u), R16(f, 48u), R16(f, 64u), R16(f, 80u), R16(f, 96u), R16(f, 112u)
 static const uint8_t octave_bits[256] = {R128(BITS_OF)}; /* none for what is listed */
 static const uint32_t token_start[128] = {R128(START_OF)};
+static const uint8_t coarse_bits[256] = {R128(COARSE_BITS_OF)};
+static const uint32_t coarse_start[128] = {R128(COARSE_START_OF)};
 
 typedef struct { uint64_t signs, extras; } leftover; /* bits that tokens leave over */
 
-/* Adds what tokens leave over; -1 if one is above those that are listed. */
-static int add_leftover(const uint8_t *token, size_t count, uint32_t listed_count, leftover *bits) {
+/* Adds what tokens leave over; an error if one is above those that are listed, or stands for nothing. */
+INLINE int add_bits(const uint8_t *token, size_t count, uint32_t listed_count, const uint32_t steps, leftover *bits) {
+    const uint32_t end = END_OF(steps);
     uint32_t some = 0, sum = 0; /* small enough to be vectorised, for not more than TILE tokens */
-    uint8_t most = 0;
+    uint8_t most = 0, wrong = 0;
     for (size_t i = 0; i < count; i++) {
         uint8_t k = token[i], large = (uint8_t)(k - DIRECT);
         some += (uint8_t)(k - 1) < 127;
-        sum += large < LISTED - DIRECT ? 2 + (large >> 2) : 0;
+        sum += large < end - DIRECT ? 4 - steps + (large >> steps) : 0;
         most = k > most ? k : most;
+        wrong |= (uint8_t)(k - end) < LISTED - end;
     }
     bits->signs += some;
     bits->extras += sum;
-    return most >= LISTED + listed_count ? TOKENS : 0;
+    return most >= LISTED + listed_count || wrong ? TOKENS : 0;
+}
+
+static int add_leftover(const uint8_t *token, size_t count, uint32_t listed_count, uint32_t steps, leftover *bits) {
+    return steps ? add_bits(token, count, listed_count, FINE, bits) : add_bits(token, count, listed_count, COARSE, bits);
 }
 
 /* Tokens of the gaps between ascending positions, their counts and their extra bits; returns how many bytes those take,
@@ -539,7 +572,7 @@ static int write_gaps(output *out, arena memory, const uint32_t *position, size_
     if (!token || !extra) return ROOM;
     size_t size = gap_tokens(position, count, token, counts, extra);
     if (cost) { /* only what it would be */
-        *cost = cost_of(counts);
+        *cost = with_lanes(cost_of(counts), count, size);
         for (uint32_t k = 0; k < LISTED; k++) *cost += (int64_t)counts[k] * octave_bits[k] << 16;
         return 0;
     }
@@ -558,7 +591,7 @@ static int open_gaps(input *in, arena *memory, size_t count, gaps *to) {
     for (size_t i = 0; i < count && !failed; i += TILE) {
         size_t some = count - i < TILE ? count - i : TILE;
         failed = decode_some(&from, 0, some, token + i);
-        if (!failed) failed = add_leftover(token + i, some, 0, &bits);
+        if (!failed) failed = add_leftover(token + i, some, 0, FINE, &bits);
     }
     return failed ? failed : close_symbols(&from, in, memory, (size_t)((bits.extras + 7) / 8), &to->extra);
 }
@@ -595,6 +628,8 @@ EXPORT int64_t delta_decode_gaps(const uint8_t *coded, size_t coded_bytes, size_
 /* ---- numeric differences ----------------------------------------------------------------------------------------- */
 
 typedef struct { int width; uint32_t shift, mask; } elements;
+
+#define COARSE_FLAG 128u   /* beside the dropped bits: tokens of the coarse alphabet */
 
 INLINE void contexts_of(const uint8_t *base, size_t count, const int width, uint32_t shift, uint32_t mask,
                         uint32_t first, uint32_t contexts, uint8_t *context) {
@@ -682,13 +717,13 @@ static int list_frequent(listing *to, arena memory, const uint8_t *target, const
 /* Differences target - base as tokens, how often each (exponent, token) occurs, and the bits that tokens leave over.
  * Returns the bitwise or of all magnitudes. */
 INLINE uint32_t forward(const uint8_t *base, const uint8_t *target, size_t count, const int width, elements of,
-                        uint32_t drop, const listing *listed, uint8_t *token, uint32_t *histogram, packer *sign,
+                        const uint32_t steps, uint32_t drop, const listing *listed, uint8_t *token, uint32_t *histogram, packer *sign,
                         packer *extra) {
     const uint32_t all = 0xffffffffu >> (32 - 8 * width), top = 1u << (8 * width - 1);
     packer signs = *sign, extras = *extra;
     uint32_t seen = 0;
     for (size_t i = 0; i < count;) {
-        /* Four at a time, because that many signs, and extras of two bytes, fit the word beside what is left in it. */
+        /* Four at a time, because that many signs, and fine extras of two bytes, fit the word beside what is left. */
         size_t end = count - i >= 4 ? i + 4 : count;
         for (; i < end; i++) {
             uint32_t b = load(base + i * (size_t)width, width), d = difference_of(base, target, i, width);
@@ -696,14 +731,14 @@ INLINE uint32_t forward(const uint8_t *base, const uint8_t *target, size_t count
             uint32_t magnitude = negative ? (0u - d) & all : d;
             seen |= magnitude;
             magnitude >>= drop;
-            uint32_t k = token_of(magnitude);
+            uint32_t k = steps ? token_of(magnitude) : coarse_token_of(magnitude);
             if (listed && k >= DIRECT) {
                 uint32_t place = listed->slot[HASH(d, 8)];
                 if (place && listed->difference[place - 1] == d) k = LISTED + place - 1;
             }
             token[i] = (uint8_t)k;
             histogram[(((b >> of.shift) & of.mask) << 8) | k]++;
-            uint32_t signed_token = k - 1 < 127, bits = octave_bits[k];
+            uint32_t signed_token = k - 1 < 127, bits = steps ? octave_bits[k] : coarse_bits[k];
             pack(&signs, negative & signed_token, signed_token);
             pack(&extras, magnitude & ((1u << bits) - 1), bits);
             if (width == 4) flush(&extras);
@@ -716,44 +751,102 @@ INLINE uint32_t forward(const uint8_t *base, const uint8_t *target, size_t count
     return seen;
 }
 
+#define FORWARD(w, s, l) return forward(base, target, count, w, of, s, drop, l, token, histogram, sign, extra)
 static uint32_t find_tokens(const uint8_t *base, const uint8_t *target, size_t count, elements of, uint32_t drop,
                             const listing *listed, uint8_t *token, uint32_t *histogram, packer *sign, packer *extra) {
-#define FORWARD(w, l) return forward(base, target, count, w, of, drop, l, token, histogram, sign, extra)
     zero((uint8_t *)histogram, 4 * 65536);
-    if (of.width == 1) FORWARD(1, listed);
-    if (of.width == 4) FORWARD(4, listed);
-    if (listed->count) FORWARD(2, listed);
-    FORWARD(2, 0);
+    if (of.width == 1) FORWARD(1, FINE, listed);
+    if (of.width == 4) FORWARD(4, FINE, listed);
+    if (listed->count) FORWARD(2, FINE, listed);
+    FORWARD(2, FINE, 0);
 }
 
-/* Which exponents share a table: the lowest, and the highest, while that saves more than it costs. Returns the first
- * with a table of its own; `contexts` gets how many have. Their counts are merged where they are. */
-static uint32_t choose_contexts(uint32_t *histogram, uint32_t *contexts) {
-    int64_t costs[256];
-    uint32_t first = 256, last = 0;
+/* The coarse alphabet is for elements of four bytes. */
+static uint32_t find_coarse_tokens(const uint8_t *base, const uint8_t *target, size_t count, elements of, uint32_t drop,
+                                   const listing *listed, uint8_t *token, uint32_t *histogram, packer *sign,
+                                   packer *extra) {
+    zero((uint8_t *)histogram, 4 * 65536);
+    FORWARD(4, COARSE, listed);
+}
+
+/* Exponents that occur lie within first … last; those up to `low` share a table, those from `high` on, and each between
+ * has its own. If low and high are the same, all share one. */
+typedef struct { uint32_t first, last, low, high, end; int64_t cost; } choice; /* end: of the tokens that occur */
+
+static void add_counts(uint32_t *to, const uint32_t *counts, uint32_t end) {
+    for (uint32_t k = 0; k < end; k++) to[k] += counts[k];
+}
+
+static choice find_exponents(const uint32_t *histogram) {
+    choice found = {256, 0, 0, 0, 256, 0};
+    uint32_t seen[256];
+    zero((uint8_t *)seen, sizeof seen);
     for (uint32_t e = 0; e < 256; e++) {
         uint32_t any = 0;
-        for (uint32_t k = 0; k < 256; k++) any |= histogram[256 * e + k];
+        for (uint32_t k = 0; k < 256; k++) {
+            any |= histogram[256 * e + k];
+            seen[k] |= histogram[256 * e + k];
+        }
         if (!any) continue;
-        last = e;
-        if (first == 256) first = e;
+        found.last = e;
+        if (found.first == 256) found.first = e;
     }
-    *contexts = 1;
-    if (first == 256) return 0;
-    for (uint32_t e = first; e <= last; e++) costs[e] = cost_of(histogram + 256 * e);
-    for (int high = 0; high < 2; high++) {
-        while (first < last) {
-            uint32_t end = high ? last : first, beside = high ? last - 1 : first + 1, both[256];
-            for (uint32_t k = 0; k < 256; k++) both[k] = histogram[256 * end + k] + histogram[256 * beside + k];
-            int64_t cost = cost_of(both);
-            if (cost > costs[end] + costs[beside] && last - first < CONTEXTS_MAX) break;
-            copy((uint8_t *)(histogram + 256 * beside), (uint8_t *)both, sizeof both);
-            costs[beside] = cost;
-            if (high) last--; else first++;
+    if (found.first == 256) found.first = 0;
+    while (found.end > 1 && !seen[found.end - 1]) found.end--;
+    return found;
+}
+
+/* Which exponents share a table, so that all cost least. */
+static void choose_contexts(const uint32_t *histogram, choice *among) {
+    int64_t low[256], high[256], alone[256], between[256], sum_alone = 0;
+    uint32_t sum[256];
+    zero((uint8_t *)sum, sizeof sum);
+    for (uint32_t e = among->first; e <= among->last; e++) {
+        add_counts(sum, histogram + 256 * e, among->end);
+        low[e] = cost_until(sum, among->end);
+        alone[e] = cost_until(histogram + 256 * e, among->end);
+        between[e] = sum_alone += alone[e];
+    }
+    zero((uint8_t *)sum, sizeof sum);
+    for (uint32_t e = among->last + 1; e-- > among->first;) {
+        add_counts(sum, histogram + 256 * e, among->end);
+        high[e] = cost_until(sum, among->end);
+    }
+    among->cost = INT64_MAX;
+    for (uint32_t i = among->first; i < among->last; i++) {
+        for (uint32_t j = i + 1; j <= among->last && j - i < CONTEXTS_MAX; j++) {
+            int64_t cost = low[i] - between[i] + between[j] - alone[j] + high[j];
+            if (cost < among->cost) { among->cost = cost; among->low = i; among->high = j; }
         }
     }
-    *contexts = last - first + 1;
-    return first;
+    if (high[among->first] <= among->cost) {
+        among->cost = high[among->first];
+        among->low = among->high = among->first;
+    }
+}
+
+/* Merges counts as was chosen: those of contexts stand from `low` on. */
+static void merge_counts(uint32_t *histogram, const choice *by) {
+    for (uint32_t e = by->first; e < by->low; e++)
+        add_counts(histogram + 256 * by->low, histogram + 256 * e, by->end);
+    for (uint32_t e = by->high + 1; e <= by->last; e++)
+        add_counts(histogram + 256 * by->high, histogram + 256 * e, by->end);
+}
+
+/* Counts of fine tokens become those of coarse ones; returns how many have 4 in their octave. */
+static uint64_t coarsen(const uint32_t *fine, const choice *rows, uint32_t *coarse) {
+    uint64_t large = 0;
+    for (size_t e = rows->first; e <= rows->last; e++) {
+        const uint32_t *from = fine + 256 * e;
+        uint32_t *to = coarse + 256 * e;
+        copy((uint8_t *)to, (const uint8_t *)from, 1024);
+        zero((uint8_t *)(to + DIRECT), 4 * (LISTED - DIRECT));
+        for (uint32_t k = DIRECT; k < LISTED; k++) {
+            to[DIRECT + (k - DIRECT) / 4] += from[k];
+            large += from[k];
+        }
+    }
+    return large;
 }
 
 static int write_elements(output *out, arena memory, const uint8_t *target, const uint8_t *base, size_t size,
@@ -761,13 +854,13 @@ static int write_elements(output *out, arena memory, const uint8_t *target, cons
     const size_t count = size / (size_t)of.width;
     listing listed;
     if (list_frequent(&listed, memory, target, base, count, of.width)) return ROOM;
-    size_t sign_room = count / 8 + 9, extra_room = count / 8 * 29 + 38;
+    size_t sign_room = count / 8 + 9, extra_room = of.width == 4 ? 4 * count + 16 : count / 8 * 29 + 38;
     uint8_t *token = room(&memory, count), *context = room(&memory, count);
     uint32_t *histogram = room(&memory, 4 * 65536);
     uint8_t *tail = room(&memory, sign_room + extra_room);
     if (!token || !context || !histogram || !tail) return ROOM;
     packer sign = {tail, 0, 0}, extra = {tail + sign_room, 0, 0};
-    uint32_t drop = 0, contexts;
+    uint32_t drop = 0, steps = FINE;
     uint32_t seen = find_tokens(base, target, count, of, 0, &listed, token, histogram, &sign, &extra);
     if (seen && !(seen & 1)) { /* all differences are multiples of 2: values of a narrower type, widened */
         drop = (uint32_t)__builtin_ctz(seen);
@@ -775,13 +868,34 @@ static int write_elements(output *out, arena memory, const uint8_t *target, cons
         extra = (packer){tail + sign_room, 0, 0};
         find_tokens(base, target, count, of, drop, &listed, token, histogram, &sign, &extra);
     }
-    uint32_t first = choose_contexts(histogram, &contexts);
+    choice chosen = find_exponents(histogram);
+    choose_contexts(histogram, &chosen);
+    if (of.width == 4) {
+        arena free = memory;
+        uint32_t *other = room(&free, 4 * 65536);
+        choice coarse = chosen;
+        if (!other) return ROOM;
+        const uint64_t large = coarsen(histogram, &chosen, other);
+        if (2 * large > count) {
+            choose_contexts(other, &coarse);
+            if (coarse.cost + (int64_t)(FINE * large << 16) < chosen.cost) {
+                steps = COARSE;
+                chosen = coarse;
+                sign = (packer){tail, 0, 0};
+                extra = (packer){tail + sign_room, 0, 0};
+                find_coarse_tokens(base, target, count, of, drop, &listed, token, histogram, &sign, &extra);
+            }
+        }
+    }
+    merge_counts(histogram, &chosen);
+    const uint32_t first = chosen.low, contexts = chosen.high - chosen.low + 1;
     size_t sign_bytes = (size_t)(sign.at - tail) + (sign.bits + 7) / 8;
     size_t extra_bytes = (size_t)(extra.at - tail) - sign_room + (extra.bits + 7) / 8;
     copy(tail + sign_bytes, tail + sign_room, extra_bytes);
     uint8_t *head = give(out, 7 + listed.count * (size_t)of.width);
     if (!head) return ROOM;
-    const uint32_t fields[7] = {(uint32_t)of.width, of.shift, of.mask, first, contexts, drop, listed.count};
+    const uint32_t fields[7] = {(uint32_t)of.width, of.shift, of.mask, first, contexts,
+                                drop | (steps == COARSE ? COARSE_FLAG : 0), listed.count};
     for (int i = 0; i < 7; i++) head[i] = (uint8_t)fields[i];
     for (uint32_t i = 0; i < listed.count; i++) store(head + 7 + i * (size_t)of.width, of.width, listed.difference[i]);
     if (contexts > 1) find_contexts(base, count, of, first, contexts, context);
@@ -790,7 +904,7 @@ static int write_elements(output *out, arena memory, const uint8_t *target, cons
 }
 
 INLINE void inverse(const uint8_t *base, const uint8_t *token, size_t count, const int width, const uint32_t *start,
-                    const uint8_t *sign, const uint8_t *extra, uint32_t drop, uint8_t *target) {
+                    const uint8_t *bits_of, const uint8_t *sign, const uint8_t *extra, uint32_t drop, uint8_t *target) {
     uint64_t sign_at = 0, extra_at = 0;
     size_t i = 0;
     while (i < count) {
@@ -802,7 +916,7 @@ INLINE void inverse(const uint8_t *base, const uint8_t *token, size_t count, con
         }
         size_t end = count - i >= 8 ? i + 8 : count;
         for (; i < end; i++) {
-            uint32_t k = token[i], b = load(base + i * (size_t)width, width), bits = octave_bits[k];
+            uint32_t k = token[i], b = load(base + i * (size_t)width, width), bits = bits_of[k];
             uint32_t window = (uint32_t)(load64(extra + (extra_at >> 3)) >> (extra_at & 7));
             uint32_t step = start[k] | (window & ((1u << bits) - 1)) << drop, signed_token = k - 1 < 127;
             /* What a token without a sign reads here does not matter to it. */
@@ -818,7 +932,9 @@ static int read_elements(input *in, arena memory, const uint8_t *base, size_t si
     const uint8_t *head = take(in, 7);
     if (!head) return SHORT;
     const elements of = {head[0], head[1], head[2]};
-    const uint32_t first = head[3], contexts = head[4], drop = head[5], listed_count = head[6];
+    const uint32_t first = head[3], contexts = head[4], drop = head[5] & ~COARSE_FLAG, listed_count = head[6];
+    const uint32_t steps = head[5] & COARSE_FLAG ? COARSE : FINE;
+    const uint8_t *bits_of = steps ? octave_bits : coarse_bits;
     if ((of.width != 1 && of.width != 2 && of.width != 4) || size % (size_t)of.width) return WIDTH;
     const uint32_t bits_each = 8 * (uint32_t)of.width;
     if (of.shift >= bits_each || drop >= bits_each || !contexts || contexts > CONTEXTS_MAX || listed_count > LISTED)
@@ -827,7 +943,7 @@ static int read_elements(input *in, arena memory, const uint8_t *base, size_t si
     if (!list) return SHORT;
     uint32_t start[256];
     for (uint32_t k = 0; k < LISTED; k++) {
-        start[k] = token_start[k] << drop;
+        start[k] = (steps ? token_start : coarse_start)[k] << drop;
         start[LISTED + k] = k < listed_count ? load(list + k * (size_t)of.width, of.width) : 0;
     }
     const size_t count = size / (size_t)of.width;
@@ -840,7 +956,7 @@ static int read_elements(input *in, arena memory, const uint8_t *base, size_t si
         size_t some = count - i < TILE ? count - i : TILE;
         if (contexts > 1) find_contexts(base + i * (size_t)of.width, some, of, first, contexts, context);
         failed = contexts > 1 ? decode_some(&from, context, some, token + i) : decode_some(&from, 0, some, token + i);
-        if (!failed) failed = add_leftover(token + i, some, listed_count, &bits);
+        if (!failed) failed = add_leftover(token + i, some, listed_count, steps, &bits);
     }
     if (failed) return failed;
     const size_t sign_bytes = (size_t)((bits.signs + 7) / 8);
@@ -848,9 +964,9 @@ static int read_elements(input *in, arena memory, const uint8_t *base, size_t si
     failed = close_symbols(&from, in, &memory, sign_bytes + (size_t)((bits.extras + 7) / 8), &sign);
     if (failed) return failed;
     const uint8_t *extra = sign + sign_bytes;
-    if (of.width == 1) inverse(base, token, count, 1, start, sign, extra, drop, target);
-    else if (of.width == 2) inverse(base, token, count, 2, start, sign, extra, drop, target);
-    else inverse(base, token, count, 4, start, sign, extra, drop, target);
+    if (of.width == 1) inverse(base, token, count, 1, start, bits_of, sign, extra, drop, target);
+    else if (of.width == 2) inverse(base, token, count, 2, start, bits_of, sign, extra, drop, target);
+    else inverse(base, token, count, 4, start, bits_of, sign, extra, drop, target);
     return 0;
 }
 
@@ -1358,7 +1474,7 @@ static int write_residuals(output *out, arena memory, const residuals *of, uint8
     int form = DENSE;
     if (context) count_in(of->symbol, context, of->symbols, 16, counts);
     else count_symbols(of->symbol, of->symbols, counts);
-    int64_t cost = costs_of(counts, contexts);
+    int64_t cost = with_lanes(costs_of(counts, contexts), of->symbols, of->escapes);
     if (context) { /* a short stream does not repay many tables */
         zero((uint8_t *)merged, sizeof merged);
         zero((uint8_t *)single, sizeof single);
@@ -1369,9 +1485,9 @@ static int write_residuals(output *out, arena memory, const residuals *of, uint8
                 single[s] += counts[c << 8 | s];
             }
         }
-        int64_t other = costs_of(merged, 4);
+        int64_t other = with_lanes(costs_of(merged, 4), of->symbols, of->escapes);
         if (other < cost) { form = MERGED; cost = other; best = merged; }
-        other = cost_of(single);
+        other = with_lanes(cost_of(single), of->symbols, of->escapes);
         if (other < cost) { form = SINGLE; cost = other; best = single; }
     }
     for (uint32_t c = 0; c < contexts; c++) zeros += counts[c << 8];
@@ -1390,8 +1506,8 @@ static int write_residuals(output *out, arena memory, const residuals *of, uint8
         }
         count_symbols(value, count, value_counts);
         if (write_gaps(out, free, position, count, &gaps_cost)) return ROOM;
-        gaps_cost += cost_of(value_counts);
-        if (gaps_cost <= cost / 100 * 101 + ((int64_t)(64 + of->symbols / 2048) << 16)) {
+        gaps_cost += with_lanes(cost_of(value_counts), count, of->escapes);
+        if (gaps_cost <= cost + ((int64_t)(64 + of->symbols / 512) << 16)) {
             uint8_t *head = give(out, 1);
             if (!head) return ROOM;
             *head = SPARSE;

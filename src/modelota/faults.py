@@ -25,6 +25,7 @@ VARIABLE: Final = "MODELOTA_FAULTS"
 
 # name -> what is about to happen
 POINTS: Final[dict[str, str]] = {
+    "durable.reserve": "disk space is about to be set aside for a file",
     "durable.write": "bytes are about to be written to a temporary or staged file",
     "durable.fsync": "a file is about to be flushed to the disk",
     "durable.rename": "a temporary file is about to take its final name",

@@ -13,7 +13,9 @@ import pytest
 from modelota.agent import asking
 from modelota.agent.core import Core
 from modelota.agent.enrol import enrol
-from modelota.agent.states import Offered
+from modelota.agent.jobs import Jobs
+from modelota.agent.states import Offered, State, Update
+from modelota.agent.worker_link import Job
 from modelota.clock import SystemClock
 from modelota.errors import AskPerson, RefuseContent, TryLater
 from modelota.repository.founding import init
@@ -94,7 +96,7 @@ async def test_a_model_that_cannot_be_checked_does_not_keep_the_others_from_it(
     """Each model has its own result; only when none could be checked, the check itself fails."""
     bad = {MODELS[0]}
 
-    async def run(kind: str, arguments: dict[str, Any], *_: object) -> bytes:
+    async def run(kind: str, arguments: dict[str, Any], **_: object) -> bytes:
         if arguments["model"] in bad:
             raise RefuseContent("model-not-in-repository", model=arguments["model"])
         found = {"offer_digest": None, "stale_since": None, "withdrawn": {}, "refused": [], "up_to_date": True}
@@ -114,9 +116,68 @@ async def test_a_model_that_cannot_be_checked_does_not_keep_the_others_from_it(
 async def test_the_error_of_a_network_that_is_down_is_the_check_s(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a network no model can be checked, and the answer says so."""
 
-    async def run(*_: object) -> bytes:
+    async def run(*_: object, **__: object) -> bytes:
         raise TryLater("network-unreachable", url="", detail="")
 
     monkeypatch.setattr(core.foreground, "run", run)
     with pytest.raises(TryLater, match="network-unreachable"):
         await asking.check(core, api.CheckRequest(), authority="timer")
+
+
+@pytest.mark.parametrize("place", ["https://elsewhere.example/", "s3://bucket/", "file:///", "stick", "/nowhere"])
+async def test_a_place_is_a_directory_of_this_device(core: Core, place: str) -> None:
+    """Whoever may name one does not make the agent ask a server of theirs, and a wrong name breaks no later check."""
+    jobs = Jobs(core.layout.root)
+    arguments = {"model": MODELS[0], "allow_stale": False, "place": place}
+    with pytest.raises(AskPerson) as caught:
+        await jobs.run(Job(number=1, kind="check", arguments=arguments), lambda _done, _total: None)
+    assert (caught.value.code, caught.value.params["argument"]) == ("argument-invalid", "place")
+    assert core.journal.place() is None
+
+
+async def test_a_check_by_the_timer_does_not_take_the_stick_from_an_update(
+    core: Core, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The place that an update comes from is kept until it ends; then a check without one asks the repository."""
+    asked: list[str | None] = []
+
+    async def run(kind: str, arguments: dict[str, Any], **_: object) -> bytes:
+        asked.append(arguments["place"])
+        raise TryLater("network-unreachable", url="", detail="")
+
+    monkeypatch.setattr(core.foreground, "run", run)
+    core.journal.set_fact("repository-place", bytes(tmp_path))
+    loop = core.loop(MODELS[0])
+    slot = SlotId("1.1.1", "q8")
+    update = Update(
+        direction="install", target=slot, before=None, offer_digest="a" * 64, manifest_digest="", phase="fetching"
+    )
+    for state in (State(update=update), State()):
+        loop.state = state
+        with pytest.raises(TryLater):
+            await asking.check(core, api.CheckRequest(model=MODELS[1]), authority="timer")
+    assert asked == [str(tmp_path), None]
+
+
+async def test_nothing_is_decided_before_every_model_went_on(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that arrives during the start waits: a decision and what was under way must not both begin a step."""
+    gone_on: list[str] = []
+    go = asyncio.Event()
+
+    def slowly(model: str) -> Any:
+        async def go_on() -> None:
+            await go.wait()
+            gone_on.append(model)
+
+        return go_on
+
+    for model in MODELS:
+        monkeypatch.setattr(core.loop(model), "go_on", slowly(model))
+    start, request = asyncio.create_task(core.go_on()), asyncio.create_task(core.go_on())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not request.done()
+    go.set()
+    await asyncio.gather(start, request)
+    await core.go_on()
+    assert gone_on == list(MODELS)

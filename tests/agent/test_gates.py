@@ -18,7 +18,7 @@ from modelota.agent.journal import Journal
 from modelota.agent.readings import Reading
 from modelota.agent.states import Gate, Update
 from modelota.errors import AskPerson
-from modelota.spec.api import ConditionsRequest, InhibitorRequest
+from modelota.spec.api_life import ConditionsRequest, InhibitorRequest
 from modelota.spec.slot import SlotId
 from modelota.testing.clock import ManualClock
 

@@ -13,7 +13,7 @@ from modelota.agent.inhibitors import INHIBITORS_MAX, Inhibitors
 from modelota.agent.journal import Journal
 from modelota.clock import from_iso
 from modelota.errors import AskPerson
-from modelota.spec.api import INHIBITOR_MAX_S, InhibitorRequest
+from modelota.spec.api_life import INHIBITOR_MAX_S, InhibitorRequest
 from modelota.testing.clock import ManualClock
 
 

@@ -295,6 +295,8 @@ def test_a_withdrawal_stops_an_update_and_no_way_back() -> None:
         assert run(state, withdrawn) == (state, [])
     fetched = until("fetching")
     assert fetched.update is not None
+    told = msgspec.structs.replace(fetched, update=msgspec.structs.replace(fetched.update, despite_withdrawal=True))
+    assert run(told, withdrawn) == (told, [])
     fetched = msgspec.structs.replace(fetched, update=msgspec.structs.replace(fetched.update, direction="rollback"))
     assert run(fetched, withdrawn)[0].update is None
 

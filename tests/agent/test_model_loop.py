@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
 from modelota import faults
@@ -22,7 +23,8 @@ from modelota.agent.steps import Workers
 from modelota.clock import iso
 from modelota.errors import AskPerson, TryLater
 from modelota.runtime.upstreams import Upstreams
-from modelota.spec.api import ErrorBody, InhibitorRequest
+from modelota.spec.api import ErrorBody
+from modelota.spec.api_life import InhibitorRequest
 from modelota.spec.manifest import RuntimeUse
 from modelota.spec.selftest import SelfTests
 from modelota.spec.slot import SlotDescription, SlotFile, SlotId
@@ -55,7 +57,7 @@ class StubWorker:
         self.begun = asyncio.Event()
         self.jobs: list[str] = []
 
-    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Callable[..., None] | None = None) -> bytes:
+    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Any = None, *, holding: Any = None) -> bytes:
         self.jobs.append(kind)
         self.begun.set()
         try:
@@ -265,7 +267,7 @@ class FailingWorker:
         self.runs = 0
         self.better_at = {6: 1000}  # run -> bytes that came before it broke off
 
-    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Callable[..., None] | None = None) -> bytes:
+    async def run(self, kind: str, arguments: dict[str, Any], on_progress: Any = None, *, holding: Any = None) -> bytes:
         self.runs += 1
         if self.runs in self.better_at:
             self.journal.spend(OFFER, self.better_at[self.runs])
@@ -373,3 +375,38 @@ async def test_closing_ends_what_a_last_decision_began(bench: Bench) -> None:
     await deciding
     assert bench.loop._keeping is not None
     assert bench.loop._keeping.done()
+
+
+async def test_a_hook_that_says_something_else_each_time_does_not_fill_the_journal(bench: Bench) -> None:
+    """What keeps a gate closed is noted when it changes; a percentage in a hook's words is no change."""
+    answers = [(f"hook:battery {number}%",) for number in range(30)]
+    answers += [("hook:battery 30%", "parked")] * 10
+
+    async def closed(*_: object) -> tuple[str, ...]:
+        return answers.pop(0) if answers else ()
+
+    bench.loop._steps._gates.closed = closed  # type: ignore[method-assign]  # what a hook would say
+    bench.become(update=msgspec.structs.replace(bench.updating("waiting"), gate="activate"))
+    await bench.loop.go_on()
+    await until(lambda: bench.loop.state.current == NEW.slot)
+    noted = [entry.facts["waits_for"] for entry in bench.journal.log(MODEL, 0, 1000) if entry.event == "gates-closed"]
+    assert noted == [["hook:battery 0%"], ["hook:battery 30%", "parked"]]
+
+
+async def test_what_is_decided_ends_self_tests_that_are_run_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker, memory and slot are free before the first step begins; an event that begins nothing ends nothing."""
+    order: list[str] = []
+
+    async def give_way() -> None:
+        order.append("retest ended")
+        assert bench.worker.jobs == []
+
+    monkeypatch.setattr(bench.loop.retester, "give_way", give_way)
+    bench.become(offer=OFFER)
+    await bench.loop.post(s.OfferGone(reason=""))
+    assert order == []
+    await bench.loop.post(s.RemovalAsked(plan_digest=OFFER, authority="uid:0", channel="host", reason="user"))
+    assert order == ["retest ended"]
+    await bench.worker.begun.wait()

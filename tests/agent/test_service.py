@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from modelota import faults
 from modelota.agent.enrol import enrol, open_journal
 from modelota.agent.records import LedgerRow
 from modelota.agent.service import Systemd, command_of, install, remove
@@ -164,6 +167,40 @@ def test_a_newer_text_replaces_ours(root: Path, tmp_path: Path, monkeypatch: pyt
     unit = install(root, systemd, SystemClock()).unit
     assert "ExecStart=/bin/true" in unit.read_text() != first
     assert {row.digest for row in ledger(root) if row.path == str(unit)} == {digest_bytes(unit.read_bytes())}
+
+
+INSTALL = """
+import sys
+from pathlib import Path
+from modelota.agent import service
+from modelota.clock import SystemClock
+root, units = map(Path, sys.argv[1:3])
+service.command_of = lambda _: ("/bin/true", sys.argv[3])
+service.install(root, service.Systemd("system", units, running=False), SystemClock())
+"""
+
+
+def test_killed_anywhere_nothing_unknown_is_left(root: Path, tmp_path: Path) -> None:
+    """SIGKILL at the n-th durable step of writing a newer unit: what is there has its digest in the ledger."""
+    units = tmp_path / "units"
+    nth, status = 0, 1
+    while status:
+        nth += 1
+        for number in (0, nth):
+            command = [sys.executable, "-P", "-c", INSTALL, str(root), str(units), str(number)]
+            armed = f"*@{nth}=kill" if number else ""
+            status = subprocess.run(
+                command, env={**os.environ, faults.VARIABLE: armed}, capture_output=True, check=False
+            ).returncode
+        assert status in {0, -signal.SIGKILL}
+        digests = {row.path: row.digest for row in ledger(root) if row.digest}
+        there = [path for path in units.rglob("*.service") if not path.name.startswith(".")]
+        for path in there:
+            content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+            assert digests[str(path)] == digest_bytes(content)
+    assert nth > 8
+    remove(root, SystemClock(), Systemd("system", units, running=False))
+    assert [path.name for path in tmp_path.glob("units/**/*.service") if not path.name.startswith(".")] == []
 
 
 def test_what_systemd_refuses_is_told(root: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from modelota.agent.journal import Journal
 from modelota.agent.states import State
 from modelota.agent.supervisor import CHECK_FIRST_S, CHECK_JITTER, Supervisor
 from modelota.errors import TryLater
+from modelota.spec.slot import SlotId
 from modelota.testing.clock import ManualClock
 
 MODEL = "acme/assistant"
@@ -86,3 +87,23 @@ async def test_a_clock_that_was_set_back_does_not_put_checks_off(
 async def test_short_intervals_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interval shorter than that moment is not made longer by it."""
     assert max(await waits(tmp_path, monkeypatch, last_check_s=None, every_s=1)) <= 1 + CHECK_JITTER
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+async def test_models_without_a_version_do_not_make_a_scrub_due(tmp_path: Path, *, is_installed: bool) -> None:
+    """What was read an hour ago is not read again at every start because another model was never installed."""
+    clock = ManualClock()
+    journal = Journal(tmp_path / "agent.db", clock)
+    slot = SlotId("1.1.1", "q8")
+    installed = SimpleNamespace(state=State(current=slot, slots=(slot,)))
+    absent = SimpleNamespace(state=State(uninstalled=True))
+    models = {MODEL: installed if is_installed else absent, "acme/other": absent}
+    core: Any = SimpleNamespace(config=Config(), journal=journal, models=models)
+    journal.note(MODEL, "scrubbed", {})
+    scrubbing = asyncio.create_task(Supervisor(core).scrub_now_and_then(clock))
+    while not clock.slept:  # noqa: ASYNC110  a clock whose sleeps end at once has no event to wait for
+        await asyncio.sleep(0)
+    scrubbing.cancel()
+    await asyncio.gather(scrubbing, return_exceptions=True)
+    journal.close()
+    assert clock.slept[0] > 5 * DAY_S

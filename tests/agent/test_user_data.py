@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ class Device:
         self.clock = ManualClock()
         self.layout = Layout(root)
         self.model = self.layout.model(MODEL)
-        root.mkdir(mode=0o700)
+        root.mkdir(mode=0o700, exist_ok=True)
         self.journal = Journal(self.layout.database, self.clock)
 
     def opened(self) -> UserData:
@@ -54,6 +57,10 @@ class Device:
 
     def write(self, **files: str) -> None:
         self.opened().place()
+        self.write_plainly(files)
+
+    def write_plainly(self, files: dict[str, str]) -> None:
+        """As another process does, to which the model's data are just files."""
         for name, text in files.items():
             (self.model.user_data / name).write_text(text)
 
@@ -220,6 +227,44 @@ def test_what_was_left_out_is_told(device: Device) -> None:
     assert entry.facts["skipped"] == {"pipe": "fifo"}
 
 
+# -- interrupted anywhere
+
+NEWER = {"before": "migrated", "after": "2"}
+
+
+def there_and_back(device: Device, number: int, action: str) -> None:
+    """A copy, another layout, the way back; with a fault at the `number`-th durable step."""
+    device.decide()
+    device.write(before="1")
+    stage = device.opened()
+    faults.arm(f"*@{number}={action}")
+    stage.snapshot("1.1.1", 1, to_schema=2)
+    device.write_plainly(NEWER)
+    written(device).touch()
+    stage.restore_for(1, left_version="1.1.2")
+
+
+def written(device: Device) -> Path:
+    """There once the newer data are."""
+    return device.layout.root / "written"
+
+
+def nothing_is_lost(device: Device) -> None:
+    """What was interrupted comes to its end when it is asked for again, and every byte is somewhere."""
+    assert device.read() in ({"before": "1"}, NEWER)
+    stage, changed = device.opened(), device.read() == NEWER
+    stage.snapshot("1.1.1", 1, to_schema=2)
+    if changed:
+        stage.restore_for(1, left_version="1.1.2")
+    beside = [device.read(device.model.directory / name) for name in device.beside()]
+    assert device.read() == {"before": "1"}
+    assert beside == ([NEWER] if written(device).exists() else [])
+    strays = {path.name for path in device.model.directory.iterdir()} - {"backups", "userdata", *device.beside()}
+    assert not strays
+    copies = {copy.path for copy in device.journal.snapshots.snapshots(MODEL)}
+    assert {path.name for path in device.model.backups.iterdir()} == copies
+
+
 @pytest.mark.parametrize("action", ["EIO", "ENOSPC"])
 def test_every_interruption_loses_nothing(tmp_path: Path, action: str) -> None:
     """An error at the n-th durable step, n = 1, 2, 3 …: every byte is somewhere, and the repeated call completes."""
@@ -228,30 +273,39 @@ def test_every_interruption_loses_nothing(tmp_path: Path, action: str) -> None:
         number += 1
         assert number < 400
         device = Device(tmp_path / f"root-{number}")
-        device.decide()
-        device.write(before="1")
-        stage = device.opened()
-        faults.arm(f"*@{number}={action}")
-        try:
-            stage.snapshot("1.1.1", 1, to_schema=2)
-            (device.model.user_data / "before").write_text("migrated")
-            (device.model.user_data / "after").write_text("2")
-            stage.restore_for(1, left_version="1.1.2")
+        with suppress(ModelotaError):
+            there_and_back(device, number, action)
             passed_all = True
-        except ModelotaError:
-            pass
         faults.arm("")
-        newer = {"before": "migrated", "after": "2"}
-        assert device.read() in ({"before": "1"}, newer)
-        stage = device.opened()
-        stage.snapshot("1.1.1", 1, to_schema=2)
-        if not passed_all and (device.model.user_data / "after").exists():
-            stage.restore_for(1, left_version="1.1.2")
-        beside = [device.read(device.model.directory / name) for name in device.beside()]
-        assert device.read() == {"before": "1"}
-        assert all(kept == newer for kept in beside)
-        assert len(beside) <= 1
-        strays = {path.name for path in device.model.directory.iterdir()} - {"backups", "userdata", *device.beside()}
-        assert not strays
+        nothing_is_lost(device)
         device.journal.close()
     assert number > 20
+
+
+WALK = """
+import os, sys
+from pathlib import Path
+from tests.agent.test_user_data import Device, there_and_back
+for number in range(1, 400):
+    if os.fork() == 0:
+        there_and_back(Device(Path(sys.argv[1]) / f"root-{number}"), number, "kill")
+        os._exit(0)
+    _, status = os.wait()
+    if status == 0:
+        break
+    assert os.WTERMSIG(status) == 9, status
+print(number)
+"""
+
+
+def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    """SIGKILL at the n-th durable step, n = 1, 2, 3 … until none is left: the next worker completes it."""
+    command = [sys.executable, "-c", WALK, str(tmp_path)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    reached = int(ended.stdout)
+    assert reached > 20
+    for number in range(1, reached + 1):
+        device = Device(tmp_path / f"root-{number}")
+        nothing_is_lost(device)
+        device.journal.close()

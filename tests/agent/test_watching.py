@@ -12,6 +12,7 @@ from modelota.agent.config import WatchWindow
 from modelota.agent.journal import Journal
 from modelota.agent.watching import Baseline, ServiceFigures, Watcher, judge
 from modelota.clock import SystemClock
+from modelota.errors import AskPerson
 from modelota.runtime.meter import AnswerFigures
 from modelota.spec.slot import SlotId
 from modelota.testing.clock import ManualClock
@@ -146,6 +147,17 @@ async def test_figures_of_an_earlier_use_are_gone_before_it_is_in_use_again(jour
     watcher(journal, state, posted).begin(NEW.name)
     await watcher(journal, state, posted).look()
     assert posted == []
+
+
+async def test_an_answer_is_not_lost_for_a_figure(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that can't be read breaks no application's answer off."""
+
+    def unreadable(*_: object) -> None:
+        raise AskPerson("database-unreadable", path="agent.db", detail="")
+
+    monkeypatch.setattr(journal.service, "figures", unreadable)
+    state = s.State(current=NEW, slots=(NEW,))
+    watcher(journal, state, []).answered(NEW.name, AnswerFigures(failed=False, tokens=5, generating_s=0.1))
 
 
 async def test_a_watch_that_begins_is_looked_at_soon(journal: Journal) -> None:

@@ -63,3 +63,30 @@ async def test_no_process_to_be_had_is_tried_later(tmp_path: Path, monkeypatch: 
     with pytest.raises(TryLater, match="worker-crashed"):
         await worker.run("check", {})
     await worker.aclose()
+
+
+async def test_a_job_that_waits_for_its_turn_holds_nothing_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recheck behind another model's download keeps no check from refreshing what is trusted."""
+    worker, holding, go, begun = link(tmp_path), asyncio.Lock(), asyncio.Event(), list[str]()
+
+    async def carry_out(kind: str, *_: object) -> bytes:
+        begun.append(kind)
+        if kind == "fetching":
+            await go.wait()
+        else:
+            assert holding.locked()
+        return b"{}"
+
+    monkeypatch.setattr(worker, "_run", carry_out)
+    download = asyncio.create_task(worker.run("fetching", {}))
+    recheck = asyncio.create_task(worker.run("rechecking", {}, holding=holding))
+    while not begun:  # noqa: ASYNC110  a stub has no event to wait for
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not holding.locked()
+    go.set()
+    await asyncio.gather(download, recheck)
+    assert begun == ["fetching", "rechecking"]
+    await worker.aclose()

@@ -12,10 +12,10 @@ from tests.cli.fake_agent import AT, MODEL, FakeAgent, event, model_status, offe
 
 from modelota.cli import device_gates
 from modelota.errors import AskPerson
-from modelota.spec import api
+from modelota.spec import api, api_life
 
 DIGEST = offer_view().digest
-VIEW = api.InhibitorView(id="0af1", holder="rauc", reason="writes slot b", steps=("activate", "switch"), until=AT)
+VIEW = api_life.InhibitorView(id="0af1", holder="rauc", reason="writes slot b", steps=("activate", "switch"), until=AT)
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
@@ -64,13 +64,13 @@ def test_impossible_inhibitors_are_refused(run: Run, agent: FakeAgent, words: tu
 
 def test_they_are_listed(run: Run, agent: FakeAgent) -> None:
     """Holder, reason, steps in words, end and id; in both languages; or that there is none."""
-    agent.answers["/v1/inhibitors"] = api.InhibitorsPage(inhibitors=(VIEW,))
+    agent.answers["/v1/inhibitors"] = api_life.InhibitorsPage(inhibitors=(VIEW,))
     out = run("device", "inhibitors").out
     for text in ("rauc", "writes slot b", "start of the new version", "switch-over", "0af1"):
         assert text in out
     assert "rauc" in run("device", "inhibitors", "--lang", "zh").out
     assert run("device", "inhibitors", "--json").json["inhibitors"][0]["holder"] == "rauc"
-    agent.answers["/v1/inhibitors"] = api.InhibitorsPage(inhibitors=())
+    agent.answers["/v1/inhibitors"] = api_life.InhibitorsPage(inhibitors=())
     assert run("device", "inhibitors").out == "Nobody keeps updates waiting.\n"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from modelota.conformance.chapters.answers import Answers, Unasked
 from modelota.conformance.chapters.attempts import Attempt
+from modelota.conformance.chapters.conditions import Waited
 from modelota.conformance.chapters.failures import Damaged, Failure, Failures
 from modelota.conformance.chapters.interruptions import Interruptions
 from modelota.conformance.chapters.main_story import Installation
@@ -256,12 +258,51 @@ GOOD_ANSWERS: dict[str, dict[str, Any]] = {
     ],
 )
 def test_answers(answer: str, field: str, value: object) -> None:
-    """An answer that has another effect than its own is noticed; conditions are still missing, so nothing passes."""
+    """An answer that has another effect than its own is noticed."""
     log = [{"event": "decided", "facts": {"answer": each}} for each in ("decline", "accept", "skip")]
     seen = Answers({}, copy.deepcopy(GOOD_ANSWERS), log)
-    assert status(clause_5_3.answered, Told(answers=seen))[0] == "not measured yet"
+    assert status(clause_5_3.answered, Told(answers=seen, waited=waiting()))[0] == "passed"
     seen.seen[answer][field] = value
-    assert status(clause_5_3.answered, Told(answers=seen))[0] == "failed"
+    assert status(clause_5_3.answered, Told(answers=seen, waited=waiting()))[0] == "failed"
+
+
+THEN = datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+def waiting(**changes: Any) -> Waited:
+    held = ["inhibitor:os-updater", "charging", "unmetered", "parked"]
+    fields: dict[str, Any] = {
+        "before": [*held, "time"],
+        "opened": [(name, [*held[number:], "time"]) for number, name in enumerate(held, 1)],
+        "held": [{"holder": "os-updater", "reason": "writes slot b"}],
+        "told": {name: {"holds": True} for name in held[1:]},
+        "bytes_waiting": 0,
+        "not_before": THEN,
+        "went_on_at": THEN,
+        "outcome": {"result": "done"},
+        "refused": {"condition": "request-invalid", "time": "argument-invalid"},
+    }
+    return Waited(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"before": ["charging", "time"]},
+        {"bytes_waiting": 1},
+        {"held": []},
+        {"opened": [("inhibitor:os-updater", []), ("charging", []), ("unmetered", []), ("parked", [])]},
+        {"told": {name: {"holds": None} for name in ("charging", "unmetered", "parked")}},
+        {"went_on_at": THEN - timedelta(seconds=1)},
+        {"outcome": {"result": "failed"}},
+        {"refused": {"condition": None, "time": "argument-invalid"}},
+    ],
+)
+def test_conditions(changes: dict[str, Any]) -> None:
+    """An update that does not wait for what was named, fetches meanwhile, or goes on too early is noticed."""
+    log = [{"event": "decided", "facts": {"answer": each}} for each in ("decline", "accept", "skip")]
+    seen = Answers({}, copy.deepcopy(GOOD_ANSWERS), log)
+    assert status(clause_5_3.answered, Told(answers=seen, waited=waiting(**changes)))[0] == "failed"
 
 
 # -- 6.1, 7.1.1: versions and demands

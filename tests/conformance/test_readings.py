@@ -105,3 +105,18 @@ def test_blake3_of_a_file(tmp_path: Path) -> None:
     """The known digest of no bytes at all, from the test vectors of BLAKE3."""
     (tmp_path / "empty").touch()
     assert readings.blake3_hash(tmp_path / "empty").startswith("af1349b9f5f9a1a6")
+
+
+def test_a_census_counts_each_inode_once_and_follows_no_link(tmp_path: Path) -> None:
+    """Directories, links and hard links are there; their bytes are what is allocated, each inode once."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "file").write_bytes(bytes(20_000))
+    (place / "again").hardlink_to(place / "file")
+    (place / "link").symlink_to(tmp_path)
+    found = readings.census(place)
+    assert set(found) == {place, place / "file", place / "again", place / "link"}
+    own = sum(path.lstat().st_blocks * 512 for path in (place, place / "file", place / "link"))
+    assert readings.census_bytes(found, place) == own
+    assert readings.census_bytes(found, place / "file") == (place / "file").lstat().st_blocks * 512
+    assert readings.census(tmp_path / "nowhere") == {}

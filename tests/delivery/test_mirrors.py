@@ -10,7 +10,7 @@ import pytest
 from modelota.delivery.mirrors import MirroredStore, open_mirrors
 from modelota.delivery.stores import ObjectStore, open_store
 from modelota.errors import AskPerson, RefuseContent, TryLater
-from modelota.testing.network import InstrumentedServer
+from modelota.testing.network import InstrumentedServer, Status
 
 
 @pytest.fixture
@@ -58,6 +58,31 @@ def test_all_places_failing_tells_of_the_preferred_one(places: tuple[Path, Path]
         store.get("missing", 10)
     assert caught.value.code == "object-missing"
     assert str(places[0]) in str(caught.value.params["url"])
+
+
+def test_a_mirror_answers_for_a_repository_that_is_down(
+    mirrored: tuple[InstrumentedServer, InstrumentedServer, ObjectStore],
+) -> None:
+    """That the mirror has no next root is an answer, and the mirror is asked first from then on."""
+    first, _, store = mirrored
+    first.script("*", Status(503))
+    with pytest.raises(TryLater) as caught:
+        store.get("2.root.json", 10)
+    assert caught.value.code == "object-missing"
+    asked = len(first.requests())
+    assert store.get("object", 1000) == b"0123456789" * 10
+    assert len(first.requests()) == asked
+
+
+def test_several_requests_that_find_the_same_place_lying_blame_it_once(places: tuple[Path, Path]) -> None:
+    """Frames are fetched on several connections: what the second finds out does not bring the liar back."""
+    store = open_mirrors([str(places[0]), str(places[1])])
+    liar = store.preferred
+    assert store.distrust(liar)
+    honest = store.preferred
+    assert honest is not liar
+    assert store.distrust(liar)
+    assert store.preferred is honest
 
 
 async def test_a_range_goes_on_where_a_place_broke_off(places: tuple[Path, Path]) -> None:

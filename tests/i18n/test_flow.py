@@ -55,6 +55,8 @@ def test_progress() -> None:
     assert progress_line(api.Progress(step="deploying", done=5), "en") == "installing · 5 B"
     testing = api.Progress(step="testing", done=2, total=5)
     assert progress_line(testing, "en") == "testing the new version · test 2 of 5"
+    removing = api.Progress(step="removing", done=1, total=3, rate_per_s=2.0)
+    assert progress_line(removing, "en") == f"{phase_name('removing', 'en')} · 33 %"
 
 
 @pytest.mark.parametrize("operation", ["install", "update", "rollback"])

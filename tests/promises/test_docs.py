@@ -141,7 +141,7 @@ def test_every_route_is_documented(repository_root: Path) -> None:
     page = text_of(repository_root, "docs/socket-api.md")
     sections = re.findall(r"^### (.+)$", page, re.MULTILINE)
     described = {route for section in sections for route in re.findall(r"`([A-Z]+ /v1/[^`]+)`", section)}
-    rights = dict(re.findall(r"^\| `([A-Z]+ /v1/[^`]+)` \| (see|decide) \|$", page, re.MULTILINE))
+    rights = dict(re.findall(r"^\| `([A-Z]+ /v1/[^`]+)` \| (see|decide|remove) \|$", page, re.MULTILINE))
     in_code = {f"{method} {path}": route.right for (method, path), route in routes.ROUTES.items()}
     in_code[f"GET {routes.EVENTS_PATH}"] = "see"  # the supervisor serves the event stream itself
     assert rights == in_code

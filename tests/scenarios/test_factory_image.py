@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from tests.scenarios.conftest import Publisher
 
 MODEL = "acme/assistant"
 ROOT = Path("/var/lib/acme/modelota")
+
+
+class Later(SystemClock):
+    """An hour later."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(hours=1)
 
 
 def make(publisher: Publisher, image: Path, **wanted: str) -> Seeded:
@@ -85,8 +93,9 @@ def test_an_image_has_no_keys_and_nothing_of_this_machine(released: Publisher, t
 
 def test_two_images_are_equal(released: Publisher, tmp_path: Path) -> None:
     """Byte for byte, the database and all times included."""
-    for name in ("one", "two"):
-        make(released, tmp_path / name, url=str(released.public))
+    for name, clock in (("one", SystemClock()), ("two", Later())):
+        (tmp_path / name).mkdir()
+        seed(tmp_path / name, ROOT, released.enrolment, Wanted(url=str(released.public)), clock)
     assert listing(tmp_path / "one") == listing(tmp_path / "two")
 
 

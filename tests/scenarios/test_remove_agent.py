@@ -172,6 +172,19 @@ def test_a_directory_above_the_root_is_never_taken_for_the_sockets(publisher: Pu
     assert refused == {str(device.root.parent), str(device.root.parent.parent)}
 
 
+def test_data_that_an_uninstalled_model_left_are_shown(publisher: Publisher, tmp_path: Path) -> None:
+    """What a user kept when they uninstalled a model is named in the plan, not hidden in a directory that goes."""
+    device = Device(publisher, tmp_path)
+    enrol(publisher.enrolment, device.root, SystemClock())
+    data = Layout(device.root).model(MODEL).user_data
+    data.mkdir(parents=True)
+    (data / "notes.txt").write_text("mine")
+    items = [(item.path, item.kind) for item in device.leaving().plan().items]
+    assert items[:2] == [(str(data), "user data"), (str(device.root / "models"), "models")]
+    device.remove()
+    assert listing(device.system) == device.before
+
+
 def test_the_service_is_stopped_and_a_running_agent_is_named(device: Device) -> None:
     """An agent that its service runs is stopped; one that somebody runs by hand has to be stopped by them."""
     used = device.set_up()

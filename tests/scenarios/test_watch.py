@@ -39,14 +39,14 @@ def watched(publisher: Publisher, first: bytes, second: bytes) -> DeviceUnderTes
     talk(device, 6)
     publisher.publish("1.1.2", second)
     status = device.update()
-    assert (status["active_version"], status["phase"]) == ("1.1.2", "watching")
+    assert (status["active_version"], status["phase"]) == ("1.1.2", "watching"), status["last_outcome"]
     return device
 
 
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"error_after": 1}, "watch-errors"),
+        ({"error_after": 3}, "watch-errors"),
         ({"token_delay_s": 0.02}, "watch-slower"),
         ({"ballast_bytes": 300 << 20}, "watch-memory"),
     ],

@@ -89,6 +89,30 @@ def test_going_back_to_a_withdrawn_version_warns(installed: tuple[Publisher, Dev
     assert status["withdrawn"]["code"] == "release-withdrawn"
 
 
+def test_a_withdrawn_version_that_is_kept_sealed_is_offered_with_the_warning(
+    installed: tuple[Publisher, DeviceUnderTest],
+) -> None:
+    """Who accepts an offer that says so gets there; who accepted one before the publisher took it back does not."""
+    publisher, device = installed
+    for version in ("1.1.2", "1.1.3"):
+        publisher.publish(version)
+        device.update()
+    early = device.ask("POST", "/v1/rollback", {"version": "1.1.1"})["offer"]
+    assert "withdrawn" not in early["offer"]["consequences"]
+    brake(publisher, withdraw={"1.1.1": "wrong-answers"})
+    device.show(early["digest"])
+    device.ask("POST", "/v1/decisions", {"offer_digest": early["digest"], "answer": "accept", "although_long": True})
+    assert device.settle()["last_outcome"]["error"]["code"] == "release-withdrawn"
+    answer = device.ask("POST", "/v1/rollback", {"version": "1.1.1"})
+    assert answer["warning"]["code"] == "release-withdrawn"
+    digest = answer["offer"]["digest"]
+    assert "withdrawn" in answer["offer"]["offer"]["consequences"]
+    device.show(digest)
+    device.ask("POST", "/v1/decisions", {"offer_digest": digest, "answer": "accept", "although_long": True})
+    status = device.settle()
+    assert (status["active_version"], status["last_outcome"]["result"]) == ("1.1.1", "done")
+
+
 def test_going_back_to_a_revoked_version_takes_its_flaw_s_name(installed: tuple[Publisher, DeviceUnderTest]) -> None:
     """Without the reason, or with another one, it is refused; who names it gets there, warned."""
     publisher, device = installed

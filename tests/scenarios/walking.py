@@ -149,6 +149,22 @@ def second_in_use(publisher: Publisher, device: DeviceUnderTest) -> None:
     accept(device, "1.1.2")
 
 
+def other_layout(publisher: Publisher, device: DeviceUnderTest) -> None:
+    """1.1.1 in use, and 1.1.2 offered, which keeps the user's data in another layout."""
+    install_first(publisher, device)
+    user_data = Path(device.status()["user_data"])
+    user_data.mkdir(exist_ok=True)
+    (user_data / "notes.txt").write_bytes(USER_DATA)
+    publisher.publish("1.1.2", permissions="[]\nuser_data_schema = 2")
+
+
+def other_layout_in_use(publisher: Publisher, device: DeviceUnderTest) -> None:
+    """1.1.2 in use, which has written to the user's data in its own layout."""
+    other_layout(publisher, device)
+    accept(device, "1.1.2")
+    (Path(device.status()["user_data"]) / "newer.txt").write_bytes(USER_DATA)
+
+
 def damaged(publisher: Publisher, device: DeviceUnderTest) -> None:
     """1.1.2 in use, a byte of the version before flipped."""
     install_first(publisher, device, SHARED)
@@ -180,6 +196,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("incremental", two_versions("incremental", SHARED, SHARED), accept, "1.1.1", "1.1.2"),
     Operation("differential", two_versions("differential", SHARED, changed(SHARED)), accept, "1.1.1", "1.1.2"),
     Operation("rollback", second_in_use, roll_back, "1.1.2", "1.1.1"),
+    Operation("layout", other_layout, accept, "1.1.1", "1.1.2"),
+    Operation("layout-back", other_layout_in_use, roll_back, "1.1.2", "1.1.1"),
     Operation("repair", damaged, repair, "1.1.2", "1.1.2", is_done=is_whole),
 )
 
@@ -336,7 +354,7 @@ def below(directory: Path) -> Iterator[Path]:
         if place.name.endswith("+q8"):
             folders[:] = [name for name in folders if name not in ENGINES_OWN]
         if place == directory:
-            folders[:] = [name for name in folders if name != "userdata"]
+            folders[:] = [name for name in folders if name != "userdata" and not name.startswith("userdata-from-")]
         yield from (place / name for name in (*folders, *names))
 
 

@@ -28,9 +28,9 @@ from modelota.clock import from_iso, iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, error_from
 from modelota.runtime.gateway import new_token
 from modelota.runtime.messages import plain
-from modelota.spec import api
+from modelota.spec import api, api_life
 from modelota.spec.names import is_name
-from modelota.spec.offer import Answer, Condition, Decision
+from modelota.spec.offer import WITHDRAWN, Answer, Condition, Decision
 from modelota.spec.slot import SlotId
 from modelota.spec.version import Version
 
@@ -63,7 +63,7 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
         "model": loop.model,
         "allow_stale": request.allow_stale,
         "version": request.version,
-        "place": request.place,
+        "place": request.place or _place_in_use(core),
     }
     seeded = None if request.version is not None else seeded_to_offer(loop.state)
     if seeded is not None:
@@ -71,11 +71,11 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
     if request.allow_stale:
         core.journal.note(loop.model, "stale-allowed", {"authority": authority})
     try:
-        async with core.refreshing:
-            found = msgspec.json.decode(await core.foreground.run("check", arguments), type=dict[str, Any])
+        result = await core.foreground.run("check", arguments, holding=core.refreshing)
     except ModelotaError as error:
         core.journal.note(loop.model, "check-failed", {"code": error.code, "params": plain(error.params)})
         raise
+    found = msgspec.json.decode(result, type=dict[str, Any])
     digest, stale_since = found["offer_digest"], found["stale_since"]
     core.journal.note(loop.model, "checked", {"offer_digest": digest, "stale_since": stale_since})
     for version, reason in found["withdrawn"].items():
@@ -99,6 +99,12 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
         refused=tuple(msgspec.convert(found["refused"], list[api.ErrorBody])),
         stale_since=stale_since,
     )
+
+
+def _place_in_use(core: Core) -> str | None:
+    """The directory that an update under way comes from: a check meanwhile, by the timer, does not take it away."""
+    busy = any(loop.state.update is not None for loop in core.models.values())
+    return core.journal.place() if busy else None
 
 
 def seeded_to_offer(state: State) -> SlotId | None:
@@ -207,6 +213,7 @@ async def _answer(
             manifest_digest=view.offer.manifest_digest,
             conditions=conditions,
             not_before=not_before,
+            despite_withdrawal=WITHDRAWN in view.offer.consequences,
         )
     )
 
@@ -316,7 +323,7 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
     return api.RollbackResult(model=loop.model, started=False, offer=result.offer)
 
 
-async def verify(core: Core, request: api.VerifyRequest, *, authority: str) -> api.VerifyResult:
+async def verify(core: Core, request: api_life.VerifyRequest, *, authority: str) -> api_life.VerifyResult:
     """Read every installed version; with `repair`, mend the first damaged one, by an offer when it takes fetching.
 
     Asking for the repair is the decision as long as everything it needs is on the device (requirement 5.1-d).
@@ -327,12 +334,12 @@ async def verify(core: Core, request: api.VerifyRequest, *, authority: str) -> a
     """
     loop = core.loop(request.model)
     found = await core.background.run("verify", {"model": loop.model})
-    slots = msgspec.json.decode(found, type=tuple[api.SlotCheck, ...])
+    slots = msgspec.json.decode(found, type=tuple[api_life.SlotCheck, ...])
     damaged = next((slot for slot in slots if slot.damaged), None)
     facts = {"slots": len(slots), "damaged": sum(len(slot.damaged) for slot in slots), "authority": authority}
     core.journal.note(loop.model, "slots-verified", facts)
     if damaged is None or not request.repair:
-        return api.VerifyResult(model=loop.model, slots=slots)
+        return api_life.VerifyResult(model=loop.model, slots=slots)
     if loop.state.update is not None:
         raise AskPerson("update-in-progress", version=loop.state.update.target.version, phase=loop.state.update.phase)
     target = SlotId(damaged.version, damaged.variant)
@@ -341,9 +348,9 @@ async def verify(core: Core, request: api.VerifyRequest, *, authority: str) -> a
     view = offer(core, digest)
     await loop.post(Offered(offer_digest=digest, target=target))
     if view.offer.planned_bytes:
-        return api.VerifyResult(model=loop.model, slots=slots, offer=view)
+        return api_life.VerifyResult(model=loop.model, slots=slots, offer=view)
     await _answer(core, loop, view, "accept", authority, request.channel)
-    return api.VerifyResult(model=loop.model, slots=slots, started=True)
+    return api_life.VerifyResult(model=loop.model, slots=slots, started=True)
 
 
 async def chat(core: Core, request: api.ChatRequest) -> api.ChatResult:

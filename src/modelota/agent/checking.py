@@ -5,8 +5,6 @@ Runs in the worker. Nothing but metadata is fetched here (clause 5.1-c).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 import modelota
@@ -17,8 +15,9 @@ from modelota.agent.journal import Journal
 from modelota.agent.offers import build_offer, estimate
 from modelota.agent.preflight import profile_for, storage_share_percent
 from modelota.agent.states import State
+from modelota.agent.uninstalling import allocated_bytes
 from modelota.agent.verifying import ReadingPace, verify_slots
-from modelota.agent.withdrawals import keep_withdrawals
+from modelota.agent.withdrawals import keep_withdrawals, withdrawal_of
 from modelota.clock import Clock, iso
 from modelota.delivery import planner, releases
 from modelota.delivery.mirrors import open_mirrors
@@ -26,9 +25,10 @@ from modelota.delivery.stores import ObjectStore
 from modelota.delivery.trust import Refreshed, TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.runtime.protocol import runtimes
-from modelota.spec.api import ErrorBody, SlotCheck
+from modelota.spec.api import ErrorBody
+from modelota.spec.api_life import SlotCheck
 from modelota.spec.manifest import Manifest, Requires, Variant
-from modelota.spec.offer import Plan
+from modelota.spec.offer import WITHDRAWN, Offer, Plan
 from modelota.spec.slot import SlotId
 from modelota.storage.assembly import peak_space_bytes
 from modelota.storage.durable import Disk, free_bytes
@@ -200,8 +200,7 @@ class Checker:
             direction="repair",
             peak_bytes=self._peak_space_bytes(manifest, manifest.variant(slot.variant), plan),
         )
-        estimate_s, is_guess = estimate(plan, manifest.variant(slot.variant), self._journal.rate)
-        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+        return self._keep_offer(offer, plan, manifest.variant(slot.variant))
 
     def offer_kept(self, model: str, slot: SlotId) -> str:
         """Make the offer to go back to a version that is kept without a slot; needs no repository (5.2.3-b).
@@ -233,9 +232,9 @@ class Checker:
             storage_share_percent=None,
             stale_since=None,
             peak_bytes=self._peak_space_bytes(manifest, variant, plan),
+            withdrawn=withdrawal_of(self._journal, model, slot.version) is not None,
         )
-        estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
-        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
+        return self._keep_offer(offer, plan, variant)
 
     def require_unsuitable(self, model: str) -> None:
         """Check that this device does not meet what the version in use requires (requirement 7.3.1).
@@ -280,7 +279,7 @@ class Checker:
             documents = releases.load_documents(self.client, offer.model)
             self._keep_releases(offer.model, documents)
             withdrawal = documents.control.withdrawal(offer.to_version)
-            if withdrawal is not None and offer.direction != "repair":
+            if withdrawal is not None and offer.direction != "repair" and WITHDRAWN not in offer.consequences:
                 raise RefuseContent(
                     "release-withdrawn", model=offer.model, version=offer.to_version, reason=withdrawal.reason
                 )
@@ -292,7 +291,7 @@ class Checker:
         manifest = self.manifest(offer.manifest_digest)
         plan = self._journal.plan(offer_digest)
         assert plan is not None
-        staged_bytes = _allocated_bytes(self._layout.model(offer.model).staging)
+        staged_bytes = allocated_bytes(self._layout.model(offer.model).staging)
         unmet = self._unmet(manifest, manifest.variant(offer.to_variant), plan, credit_bytes=staged_bytes)
         if unmet:
             raise unmet[0]
@@ -341,6 +340,9 @@ class Checker:
         self._journal.keep_notes(
             manifest.model, version, {str(language): text for language, text in manifest.notes.items()}
         )
+        return self._keep_offer(offer, plan, variant)
+
+    def _keep_offer(self, offer: Offer, plan: Plan, variant: Variant) -> str:
         estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
         return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
 
@@ -406,9 +408,3 @@ def body_of(error: ModelotaError, *, now: str = "", **now_params: object) -> Err
         for key, value in error.params.items()
     }
     return ErrorBody(code=error.code, params=params, now=now, now_params=dict(now_params))
-
-
-def _allocated_bytes(directory: Path) -> int:
-    if not directory.is_dir():
-        return 0
-    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))

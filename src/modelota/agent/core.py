@@ -68,7 +68,7 @@ class Core:
         )
         self.gateway_port: int | None = None
         self._gateway_open = False
-        self._going = False
+        self._going_on = asyncio.Lock()
         self.models = {
             model: ModelLoop(
                 model,
@@ -84,6 +84,7 @@ class Core:
             )
             for model in membership.models
         }
+        self._to_go_on = list(self.models.values())
 
     @classmethod
     async def open(cls, root: Path, *, clock: Clock | None = None, unattended: bool = False) -> Core:
@@ -139,10 +140,9 @@ class Core:
         A supervisor does it at once, an embedding host before the first request that decides something: looking at a
         device changes nothing on it.
         """
-        if not self._going:
-            self._going = True
-            for loop in self.models.values():
-                await loop.go_on()
+        async with self._going_on:  # nothing is decided about a model before it went on
+            while self._to_go_on:
+                await self._to_go_on.pop(0).go_on()
 
     async def aclose(self) -> None:
         """Stop engines and worker, and give the root up. What is under way goes on at the next opening."""

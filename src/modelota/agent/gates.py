@@ -19,7 +19,7 @@ from modelota.agent.readings import Reading
 from modelota.agent.states import Gate, Update
 from modelota.clock import Clock, from_iso, iso
 from modelota.errors import AskPerson
-from modelota.spec.api import (
+from modelota.spec.api_life import (
     ConditionsPage,
     ConditionsRequest,
     ConditionView,

@@ -13,7 +13,7 @@ import msgspec
 
 from modelota.clock import Clock, from_iso, iso
 from modelota.errors import AskPerson, ModelotaError
-from modelota.spec.api import INHIBITOR_MAX_S, GatedStep, InhibitorRequest, InhibitorView
+from modelota.spec.api_life import INHIBITOR_MAX_S, GatedStep, InhibitorRequest, InhibitorView
 from modelota.storage.database import transaction
 
 INHIBITORS_MAX: Final = 64

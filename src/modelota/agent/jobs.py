@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from modelota.agent.user_data_jobs import UserDataJobs
 from modelota.agent.verifying import ReadingPace
 from modelota.agent.worker_link import Job
 from modelota.clock import Clock, SystemClock
-from modelota.errors import OurBug
-from modelota.spec.api import RemovalPlanView
+from modelota.errors import AskPerson, OurBug
+from modelota.spec.api_life import RemovalPlanView
 from modelota.spec.slot import SlotDescription, SlotId
 from modelota.storage.durable import Disk
 from modelota.storage.layout import Layout
@@ -99,7 +100,10 @@ class Jobs:
         return self._layout.model(model).directory if model else None
 
     def _check(self, arguments: Arguments, _: Report) -> object:
-        self._journal.set_fact("repository-place", (arguments.get("place") or "").encode())
+        place = arguments.get("place") or ""
+        if place and not (os.path.isabs(place) and os.path.isdir(place)):  # noqa: PTH112, PTH117  False, never an error
+            raise AskPerson("argument-invalid", argument="place", detail="not-a-directory")
+        self._journal.set_fact("repository-place", place.encode())
         return self._checker().check(
             arguments["model"], allow_stale=arguments["allow_stale"], version=arguments.get("version")
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from modelota.agent.enrol import membership_of
 from modelota.agent.journal import Journal
 from modelota.agent.keys import keyring_entry
 from modelota.agent.records import LedgerRow
-from modelota.agent.uninstalling import Uninstaller, allocated_bytes
+from modelota.agent.uninstalling import Uninstaller, allocated_bytes, contents
 from modelota.clock import Clock
 from modelota.content.anchors import Anchors
 from modelota.errors import AskPerson, OurBug
@@ -69,7 +69,7 @@ class LeavingPlanner:
                 raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
             if state.current or state.slots or state.kept:
                 models.append(uninstaller.plan(model, "user", "remove"))
-        items, strangers = self._items(journal)
+        items, strangers = self._items(journal, {plan.model for plan in models})
         findings = scanning.scan(self.outside(known_rows(journal, self._layout)), self._system, deep=False)
         outside = [
             LeavingItem(path=found.path, kind=found.kind, size_bytes=found.size_bytes)
@@ -95,12 +95,13 @@ class LeavingPlanner:
             ),
         )
 
-    def _items(self, journal: Journal) -> tuple[list[LeavingItem], list[Path]]:
+    def _items(self, journal: Journal, uninstalled: Collection[str]) -> tuple[list[LeavingItem], list[Path]]:
         """The agent's own files in the order of going, and what else lies in the root."""
         root = self._layout.root
         with disk_errors(root):
             found = {path.name: path for path in sorted(root.iterdir())}
-        items = [(found.pop(name), kind) for name, kind in _OWN if name in found]
+        items = list(self._left_behind(uninstalled))
+        items += [(found.pop(name), kind) for name, kind in _OWN if name in found]
         items += [(path, "runtime directory") for path in self._runtime_directories(journal)]
         beside = sorted((name for name in found if name.startswith(_DATABASE)), key=lambda name: name == _DATABASE)
         items += [(found.pop(name), "database") for name in beside if not name.endswith(("-wal", "-shm"))]
@@ -113,6 +114,16 @@ class LeavingPlanner:
             for path, kind in items
         ]
         return [*listed, LeavingItem(path=str(root), kind="root")], list(found.values())
+
+    def _left_behind(self, uninstalled: Collection[str]) -> Iterator[tuple[Path, str]]:
+        """What models left that are not installed any more: data that their user kept is shown before it goes."""
+        models = self._layout.root / "models"
+        with disk_errors(models):
+            directories = sorted(path for path in models.glob("*/*") if path.is_dir() and not path.is_symlink())
+        for directory in directories:
+            model = str(directory.relative_to(models))
+            if model not in uninstalled:
+                yield from contents(self._layout.model(model), "remove")
 
     def _runtime_directories(self, journal: Journal) -> Iterator[Path]:
         """Those below temporary directories, wherever those were when the agent made them."""

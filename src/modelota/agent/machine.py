@@ -172,6 +172,7 @@ def _answered(state: State, event: Answered) -> Step:
         phase="rechecking",
         conditions=event.conditions,
         not_before=event.not_before,
+        despite_withdrawal=event.despite_withdrawal,
     )
     # a person who accepts a version that failed here before has decided to try it again
     failed = tuple(version for version in state.failed if version != event.target.version)
@@ -253,7 +254,8 @@ def _steered(state: State, update: Update, event: PauseAsked | Resumed | CancelA
 
 def _known_withdrawn(update: Update) -> bool:
     """Whether a withdrawal changes nothing: the user was warned and goes back all the same, or mends what is there."""
-    return update.direction == "repair" or (update.direction == "rollback" and update.offer_digest is None)
+    asked = update.direction == "rollback" and update.offer_digest is None
+    return asked or update.direction == "repair" or update.despite_withdrawal
 
 
 def _step_done(state: State, update: Update, phase: Phase, now: str) -> Step:

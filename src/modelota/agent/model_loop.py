@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from modelota.agent.config import Config
 from modelota.agent.deployment_report import keep_report
+from modelota.agent.following import follow, unforeseen
 from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
@@ -37,7 +36,7 @@ from modelota.agent.states import (
 from modelota.agent.steps import Steps, Workers
 from modelota.agent.watching import Watcher
 from modelota.clock import Clock, from_iso, iso
-from modelota.errors import ModelotaError, OurBug
+from modelota.errors import ModelotaError
 from modelota.runtime.messages import plain
 from modelota.runtime.upstreams import Upstreams
 from modelota.spec.api import ErrorBody, Phase, Progress
@@ -112,6 +111,7 @@ class ModelLoop:
             crashed=self._engine_crashed,
             noticed=self._notice,
             access=SlotAccess(layout, journal, self._disk),
+            prepared=lambda slot: self._steps.settle_user_data(slot),  # noqa: PLW0108  the steps are made below
         )
         self.watcher = Watcher(
             model,
@@ -162,19 +162,10 @@ class ModelLoop:
         except ModelotaError as error:  # a full disk must not keep the version in use from being served
             self._notice(error)
             self._after("retry", self._config.fetch.retry_after_s, Restarted())
-        if self.state.watch is not None:
-            self._watch()
+        self._watch()
         if self._unattended:
-            self._followers = [asyncio.create_task(self._follow(work)) for work in (self.watcher.run, self.retester.run)]
-
-    async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run what never ends by itself; what it does not foresee is told, and does not end it for good."""
-        while True:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001  see above
-                self._notice(_unforeseen(error))
-            await self._clock.sleep(RETRY_MAX_S)
+            loops = (self.watcher.run, self.retester.run)
+            self._followers = [asyncio.create_task(follow(loop, self._clock, self._notice)) for loop in loops]
 
     async def aclose(self) -> None:
         """Stop work and engine. What is under way goes on at the next start."""
@@ -188,10 +179,9 @@ class ModelLoop:
         await self.serving.aclose()
 
     async def _end_tasks(self) -> None:
-        for task in (*self._timers.values(), self._work, self._keeping, *self._followers):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        for task in filter(None, (*self._timers.values(), self._work, self._keeping, *self._followers)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def current_slot(self) -> SlotDescription | None:
         """The slot in use; None also while the model is being removed: nothing starts an engine of it any more."""
@@ -291,7 +281,7 @@ class ModelLoop:
                 if not self._closing:
                     self._work = asyncio.create_task(self._do(phase))
             case StopWork():
-                if self._work is not None and self._work is not asyncio.current_task():
+                if self._work is not None:
                     self._work.cancel()
                     await asyncio.gather(self._work, return_exceptions=True)
             case Clean(keep=keep, seal=seal):
@@ -311,7 +301,7 @@ class ModelLoop:
         except ModelotaError as error:
             event = Failed(phase=phase, error=_body(error), branch=error.branch)
         except Exception as error:  # noqa: BLE001  whatever a step does not foresee must end the update, not the agent
-            bug = _unforeseen(error)
+            bug = unforeseen(error)
             event = Failed(phase=phase, error=_body(bug), branch=bug.branch)
         await self._post_until_written(event)
 
@@ -373,8 +363,7 @@ class ModelLoop:
         except ModelotaError as error:
             # what could not be removed now is tried again at the next start; the version in use does not depend on it
             self._note("clean-failed", _body(error))
-        if self.state.watch is not None:
-            self._watch()
+        self._watch()
 
     async def _keep(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:
         """Have the worker seal what `seal` needs, then remove the slots; cut short, the next start repeats it."""
@@ -409,8 +398,3 @@ class ModelLoop:
 
 def _body(error: ModelotaError) -> ErrorBody:
     return ErrorBody(code=error.code, params=plain(error.params))
-
-
-def _unforeseen(error: Exception) -> OurBug:
-    traceback.print_exception(error)
-    return OurBug("unexpected", kind=type(error).__name__, detail=str(error)[:300])

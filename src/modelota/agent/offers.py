@@ -8,7 +8,7 @@ from typing import Final
 
 from modelota.spec.limits import MIB
 from modelota.spec.manifest import Manifest, Variant
-from modelota.spec.offer import Covers, Direction, Offer, Plan
+from modelota.spec.offer import WITHDRAWN, Covers, Direction, Offer, Plan
 from modelota.spec.slot import SlotDescription, SlotId
 from modelota.spec.version import Version
 from modelota.storage.assembly import peak_space_bytes
@@ -37,6 +37,7 @@ def build_offer(
     stale_since: str | None,
     direction: Direction | None = None,
     peak_bytes: int | None = None,
+    withdrawn: bool = False,
 ) -> Offer:
     """The offer to move from `current` to what `plan` builds.
 
@@ -49,6 +50,7 @@ def build_offer(
         storage_share_percent: what the model takes of the available storage afterwards (8.1.1-c); None: not known.
         stale_since: when the metadata that admits the release expired; None when it is fresh.
         direction: None tells it from the versions.
+        withdrawn: its publisher took the release back, and the device still holds it.
         peak_bytes: space that everything which follows takes at most; None: what `plan` takes alone.
     """
     variant = manifest.variant(plan.variant)
@@ -66,6 +68,8 @@ def build_offer(
         consequences += ["older-version", "fetched-again"] if plan.frames else ["older-version"]
     if failed_before:
         consequences.append("failed-before")
+    if withdrawn:
+        consequences.append(WITHDRAWN)
     if storage_share_percent is not None and storage_share_percent > 100 * STORAGE_SHARE_MAX:
         consequences.append("storage-share")
     keep = (from_slot,) if from_slot else ()

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from modelota.agent.short_command import run_briefly
-from modelota.spec.api import GatedStep
+from modelota.spec.api_life import GatedStep
 from modelota.telemetry.circumstances import circumstances
 
 BUS_TIMEOUT_S: Final = 5.0

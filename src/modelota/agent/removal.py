@@ -9,13 +9,13 @@ from modelota.agent.model_loop import ModelLoop
 from modelota.agent.states import RemovalAsked
 from modelota.clock import from_iso
 from modelota.errors import AskPerson
-from modelota.spec import api
+from modelota.spec import api, api_life
 from modelota.spec.document import read
 from modelota.spec.limits import RESPONSE_MAX_BYTES
 from modelota.spec.removal import RemovalPlan, RemovalProof
 
 
-async def plan(core: Core, request: api.RemovalPlanRequest) -> api.RemovalPlanView:
+async def plan(core: Core, request: api_life.RemovalPlanRequest) -> api_life.RemovalPlanView:
     """What uninstalling would remove, and the digest to confirm it by (clause 7.3.1).
 
     Raises:
@@ -28,10 +28,10 @@ async def plan(core: Core, request: api.RemovalPlanRequest) -> api.RemovalPlanVi
             raise AskPerson("service-goes-on", model=loop.model)
     arguments = {"model": loop.model, "reason": request.reason, "user_data": request.user_data}
     found = await core.foreground.run("removal-plan", arguments)
-    return msgspec.json.decode(found, type=api.RemovalPlanView)
+    return msgspec.json.decode(found, type=api_life.RemovalPlanView)
 
 
-async def uninstall(core: Core, request: api.RemovalRequest, *, authority: str) -> api.ModelStatus:
+async def uninstall(core: Core, request: api_life.RemovalRequest, *, authority: str) -> api.ModelStatus:
     """Uninstall what the plan with this digest lists, as its owner confirmed.
 
     Raises:
@@ -44,7 +44,7 @@ async def uninstall(core: Core, request: api.RemovalRequest, *, authority: str) 
     loop = core.loop(confirmed.model)
     _require_idle(loop)
     arguments = {"model": loop.model, "reason": confirmed.reason, "user_data": confirmed.user_data}
-    found = msgspec.json.decode(await core.foreground.run("removal-plan", arguments), type=api.RemovalPlanView)
+    found = msgspec.json.decode(await core.foreground.run("removal-plan", arguments), type=api_life.RemovalPlanView)
     if found.digest != request.plan_digest:
         raise AskPerson("plan-changed", digest=request.plan_digest[:64], now=found.digest)
     asked = RemovalAsked(

@@ -17,7 +17,7 @@ from modelota.agent.report_table import REPORTS_KEPT
 from modelota.agent.states import State
 from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.messages import plain, status_of
-from modelota.spec import api
+from modelota.spec import api, api_life
 from modelota.spec.deployment import ReportsPage
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ async def _roll_back(core: Core, body: bytes, _query: dict[str, str], _rest: str
 
 
 async def _verify(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
-    return await asking.verify(core, _body(body, api.VerifyRequest), authority=authority)
+    return await asking.verify(core, _body(body, api_life.VerifyRequest), authority=authority)
 
 
 async def _versions(core: Core, _body_data: bytes, query: dict[str, str], _rest: str, _authority: str) -> object:
@@ -117,11 +117,11 @@ async def _self_tests(core: Core, _body_data: bytes, query: dict[str, str], _res
 
 
 async def _removal_plan(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
-    return await removal.plan(core, _body(body, api.RemovalPlanRequest))
+    return await removal.plan(core, _body(body, api_life.RemovalPlanRequest))
 
 
 async def _remove(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
-    return await removal.uninstall(core, _body(body, api.RemovalRequest), authority=authority)
+    return await removal.uninstall(core, _body(body, api_life.RemovalRequest), authority=authority)
 
 
 async def _removal_proof(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, _authority: str) -> object:
@@ -135,11 +135,11 @@ async def _reports(core: Core, _body_data: bytes, query: dict[str, str], _rest: 
 
 
 async def _back_up(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
-    return await user_data_asking.back_up(core, _body(body, api.BackupRequest), authority=authority)
+    return await user_data_asking.back_up(core, _body(body, api_life.BackupRequest), authority=authority)
 
 
 async def _take_back(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
-    return await user_data_asking.take_back(core, _body(body, api.BackupRequest), authority=authority)
+    return await user_data_asking.take_back(core, _body(body, api_life.BackupRequest), authority=authority)
 
 
 async def _chat(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
@@ -151,11 +151,11 @@ async def _token(core: Core, body: bytes, _query: dict[str, str], _rest: str, _a
 
 
 async def _inhibit(core: Core, body: bytes, _query: dict[str, str], _rest: str, authority: str) -> object:
-    return core.gates.inhibit(_body(body, api.InhibitorRequest), authority)
+    return core.gates.inhibit(_body(body, api_life.InhibitorRequest), authority)
 
 
 async def _inhibitors(core: Core, _body_data: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
-    return api.InhibitorsPage(inhibitors=core.gates.inhibitors())
+    return api_life.InhibitorsPage(inhibitors=core.gates.inhibitors())
 
 
 async def _let_go(core: Core, _body_data: bytes, _query: dict[str, str], rest: str, authority: str) -> object:
@@ -163,7 +163,7 @@ async def _let_go(core: Core, _body_data: bytes, _query: dict[str, str], rest: s
 
 
 async def _tell_conditions(core: Core, body: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:
-    return await core.gates.tell(_body(body, api.ConditionsRequest))
+    return await core.gates.tell(_body(body, api_life.ConditionsRequest))
 
 
 async def _conditions(core: Core, _body_data: bytes, _query: dict[str, str], _rest: str, _authority: str) -> object:

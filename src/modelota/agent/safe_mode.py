@@ -84,7 +84,7 @@ class SafeCore:
             AskPerson: `config-invalid`, `root-not-private`.
         """
         layout = Layout.at(root)
-        if error.code == "not-enrolled":  # an emptied database looks like a new one
+        if error.code == "not-enrolled" and _models(layout):  # an emptied database looks like a new one
             error = AskPerson("database-unreadable", path=str(layout.database), detail="empty")
         path_only = error.code in _OF_ITS_FILE and error.params.get("path") == str(layout.database)
         if not (error.code in _OF_THE_DATABASE or path_only) or not _models(layout):

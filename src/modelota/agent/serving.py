@@ -57,6 +57,7 @@ class Serving:
         crashed: called when the engine in use ended by itself.
         noticed: told what the device's user should know of a switch.
         access: opens slots to engines, and is told what they verified.
+        prepared: gets the user's data ready for an engine of a slot, which is started when it has ended.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Serving:
         crashed: Callable[[ErrorBody], Awaitable[None]],
         noticed: Callable[[ModelotaError], None] = lambda _: None,
         access: SlotAccess | None = None,
+        prepared: Callable[[SlotDescription], Awaitable[None]] | None = None,
     ) -> None:
         self._model = model
         self._layout = layout
@@ -83,6 +85,7 @@ class Serving:
         self._crashed = crashed
         self._noticed = noticed
         self._access = access
+        self._prepared = prepared
         self._engine: Engine | None = None
         self._sockets: dict[str, Engine | None] = {}  # of every engine that runs or, None, is being started
         self._tasks: set[asyncio.Task[None]] = set()
@@ -163,19 +166,17 @@ class Serving:
         Raises:
             ModelotaError: as `start`.
         """
-        before = self._engine
-        if between is None and (before is None or not self.must_pause(need_bytes)):
+        if between is None and not self.must_pause(need_bytes):
             return await self.start(slot)
-        if before is None:
-            return await self._start_after(slot, between)
-        free_bytes = room_beside(before.pid)
-        version = slot.slot.version
-        self._noticed(TryLater("short-pause", version=version, need_bytes=need_bytes, free_bytes=free_bytes))
-        async with self._starting:
+        async with self._starting:  # one that is being started for a request is waited for, and stopped too
             self._may_start.clear()
+        before = self._engine
         try:
-            await self._drain(self._upstreams.switch(self._model, None))
-            await before.stop()
+            if before is not None and not before.exited:
+                params = {"version": slot.slot.version, "need_bytes": need_bytes}
+                self._noticed(TryLater("short-pause", **params, free_bytes=room_beside(before.pid)))
+                await self._drain(self._upstreams.switch(self._model, None))
+                await before.stop()
             return await self._start_after(slot, between)
         except ModelotaError:
             await self._end_pause()
@@ -210,6 +211,8 @@ class Serving:
             TryLater: `engine-start-failed`, `engine-crashed`, `engine-timeout`.
             AskPerson: `runtime-missing`.
         """
+        if self._prepared is not None:
+            await self._prepared(slot)
         self._set("starting")
         spec = self._spec(slot)
         self._sockets[spec.socket_path] = None

@@ -29,6 +29,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate = ""
     conditions: tuple[Condition, ...] = ()
     not_before: str | None = None
+    despite_withdrawal: bool = False  # its offer said that the publisher took the version back
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +95,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     manifest_digest: str
     conditions: tuple[Condition, ...] = ()
     not_before: str | None = None
+    despite_withdrawal: bool = False
 
 
 class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -28,7 +28,7 @@ from modelota.agent.states import (
 )
 from modelota.agent.worker_link import WorkerLink
 from modelota.clock import Clock, iso
-from modelota.errors import ModelotaError, OurBug
+from modelota.errors import ModelotaError, OurBug, TryLater
 from modelota.runtime.engine import Engine
 from modelota.spec.api import Phase, Progress
 from modelota.spec.slot import SlotDescription, SlotId
@@ -37,6 +37,7 @@ from modelota.storage.layout import ModelLayout
 from modelota.storage.slots import Slots
 
 _WORKER_PHASES: Final = ("rechecking", "fetching", "verifying", "deploying", "testing")
+_RESTORE_TRIES: Final = 3
 
 
 class Workers:
@@ -122,8 +123,9 @@ class Steps:
             "current": update.before.name if update.before else None,
         }
         worker = self._workers.foreground if phase == "testing" else self._workers.background
-        async with self._workers.refreshing if phase == "rechecking" else contextlib.nullcontext():
-            result = await worker.run(phase, arguments, Pace(phase, self._clock, self._progressed).progressed)
+        holding = self._workers.refreshing if phase == "rechecking" else None
+        pace = Pace(phase, self._clock, self._progressed)
+        result = await worker.run(phase, arguments, pace.progressed, holding=holding)
         facts = msgspec.json.decode(result, type=dict[str, Any])
         if facts.get("missing"):
             return ContentMissing(frames=int(facts["missing"]))
@@ -133,7 +135,7 @@ class Steps:
         """Wait until the gate is open; whoever looks sees what for."""
         told, turn = update.waits_for, self._gates.turn
         while closed := await self._gates.closed(update.gate, update):
-            if closed != told:
+            if _holders(closed) != _holders(told):
                 told = closed
                 await self._posted(GatesClosed(waits_for=closed, gate=update.gate))
             await self._gates.change(turn)
@@ -149,7 +151,7 @@ class Steps:
         pauses = move is not None or self._serving.must_pause(need_bytes)
         if pauses and (closed := await self._gates.closed("switch", update)):
             return GatesClosed(waits_for=closed, gate="switch")  # not with the engine in use stopped already
-        if update.before is not None and update.before != update.target:
+        if move is None and update.before is not None and update.before != update.target:
             await self._snapshot(self.description(update.before), target)
         engine = await self._serving.take_over(target, need_bytes, move)
         async with self._until_adopted(engine, move):
@@ -168,11 +170,7 @@ class Steps:
         before = self.description(update.before)
         need_bytes = memory_need_bytes(before, self._journal.self_tests(self._model))
         left = self.description(update.target)
-        move = None
-        if left.user_data_schema != before.user_data_schema:
-            move = Between(
-                partial(self._restore_user_data, left, before), partial(self._restore_user_data, before, left)
-            )
+        move = self._way_back_of_data(left, before) if left.user_data_schema != before.user_data_schema else None
         engine = await self._serving.take_over(before, need_bytes, move)
         async with self._until_adopted(engine, move):
             self._slots.switch(update.before)
@@ -197,22 +195,72 @@ class Steps:
     def _move_of_data(self, update: Update, target: SlotDescription) -> Between | None:
         """What happens to the user's data between two versions that write them in different forms (6.3-c).
 
-        Going back restores the form of before. Going forward leaves it to the new version to carry the data over; if
-        that version does not come into use after all, the data of before are put back.
+        They are copied once nobody writes them any more. Going back then restores the form of before. Going forward
+        leaves it to the new version to carry the data over; if that version does not come into use after all, the data
+        of before are put back.
         """
         if update.before is None:
             return None
         before = self.description(update.before)
         if before.user_data_schema == target.user_data_schema:
             return None
-        restore = partial(self._restore_user_data, before, target) if update.direction == "rollback" else _nothing
-        return Between(restore, partial(self._restore_user_data, target, before))
+
+        async def move() -> None:
+            await self._snapshot(before, target)
+            if update.direction == "rollback":
+                await self._restore_user_data(before, target)
+
+        return Between(move, partial(self._restore_user_data, target, before))
+
+    def _way_back_of_data(self, left: SlotDescription, before: SlotDescription) -> Between:
+        """What happens to the user's data when a version that does not do well is left.
+
+        A copy that can't be made (a full disk) is told and keeps nobody from a version that works.
+        """
+        saved = False
+
+        async def move() -> None:
+            nonlocal saved
+            try:
+                await self._snapshot(left, before)
+                saved = True
+            except ModelotaError as error:
+                self._noticed("user-data-not-saved", error)
+            await self._restore_user_data(left, before)
+
+        async def undo() -> None:
+            if saved:  # else the version that stays finds the data of before, as it did when it came
+                await self._restore_user_data(before, left)
+
+        return Between(move, undo)
+
+    async def settle_user_data(self, slot: SlotDescription) -> None:
+        """Before an engine of `slot` starts: have the user's data in the form that its version can read (6.3-c).
+
+        Whatever was interrupted, between two versions of different forms: data that another version may have carried
+        over are put aside before the version they were copied for runs again, and data that were put back for another
+        version are exchanged again, or else noted as what this version is going to carry over.
+        """
+        schema, table = slot.user_data_schema, self._journal.snapshots
+        update = self._journal.state(self._model).update
+        left_version = update.target.version if update is not None else "later"
+        exchange = table.exchange(self._model)
+        if exchange is not None:
+            await self._have_user_data(left_version, exchange.schema)
+        holding = table.holding(self._model)
+        if holding is None or holding.handed_over != (holding.schema == schema):
+            return
+        undone = update is not None and update.phase == "activating" and update.before == slot.slot
+        if holding.handed_over or undone:
+            await self._have_user_data(left_version, schema)
+        else:
+            table.settle(self._model, msgspec.structs.replace(holding, handed_over=True))
 
     async def _snapshot(self, before: SlotDescription, target: SlotDescription) -> None:
         """Have a sealed copy of the user's data before another version touches them (requirement 7.2-a)."""
         with disk_errors(self._layout.user_data):
             empty = not self._layout.user_data.is_dir() or not any(self._layout.user_data.iterdir())
-        if not empty:
+        if not empty or before.user_data_schema != target.user_data_schema:
             arguments = {
                 "model": self._model,
                 "version": before.slot.version,
@@ -222,21 +270,25 @@ class Steps:
             await self._workers.foreground.run("snapshot", arguments)
 
     async def _restore_user_data(self, left: SlotDescription, entered: SlotDescription) -> None:
-        """Give the user's data back the schema of the version that is current again (requirement 6.3-c).
+        """Give the user's data back the schema of the version that is current again (requirement 6.3-c)."""
+        await self._have_user_data(left.slot.version, entered.user_data_schema)
 
-        What can't be restored is told and keeps nobody from a version that works: the data stay as they are.
+    async def _have_user_data(self, left_version: str, schema: int) -> None:
+        """What can't be restored is told and keeps nobody from a version that works: the data stay as they are.
+
+        What may get better by itself, as when the worker was killed, is told too, and tried again at once.
         """
-        if left.user_data_schema == entered.user_data_schema:
-            return
-        arguments = {
-            "model": self._model,
-            "left_version": left.slot.version,
-            "user_data_schema": entered.user_data_schema,
-        }
-        try:
-            await self._workers.foreground.run("restore-user-data", arguments)
-        except ModelotaError as error:
-            self._noticed("user-data-not-restored", error)
+        arguments = {"model": self._model, "left_version": left_version, "user_data_schema": schema}
+        for _ in range(_RESTORE_TRIES):
+            try:
+                await self._workers.foreground.run("restore-user-data", arguments)
+            except TryLater as error:
+                self._noticed("user-data-not-restored", error)
+            except ModelotaError as error:
+                self._noticed("user-data-not-restored", error)
+                return
+            else:
+                return
 
     async def _remove(self, update: Update) -> MachineEvent:
         """Carry out a confirmed plan to uninstall (clause 7.3)."""
@@ -262,8 +314,9 @@ class Steps:
         return found
 
 
-async def _nothing() -> None:
-    """Nothing is to be done between the two engines but to keep them apart."""
+def _holders(closed: tuple[str, ...]) -> set[str]:
+    """Who keeps a gate closed. A hook's words may change each time it is asked, for days: they are told once."""
+    return {"hook" if entry.startswith("hook:") else entry for entry in closed}
 
 
 class Pace:

@@ -21,7 +21,9 @@ import msgspec
 from modelota.agent import asking, routes, scrubbing
 from modelota.agent.access import authority_of, group_id, require_right
 from modelota.agent.core import Core
+from modelota.agent.following import follow
 from modelota.agent.safe_mode import SafeCore, serve_safely
+from modelota.agent.states import State
 from modelota.clock import Clock, from_iso
 from modelota.errors import AskPerson, ModelotaError
 from modelota.runtime.http_server import serve_unix
@@ -34,6 +36,7 @@ from modelota.runtime.messages import (
     ServerLimits,
     ServerSentEvent,
     StreamingResponse,
+    plain,
     status_of,
 )
 from modelota.spec import api
@@ -85,28 +88,35 @@ class Supervisor:
 
         async def check() -> None:
             for model, loop in self._core.models.items():
-                if loop.state.uninstalled:  # its user removed it: nobody asks for it until they do
+                if not _checked(loop.state):
                     continue
                 with contextlib.suppress(ModelotaError):  # the agent journalled it; "not checked since" never alarms
                     await asking.check(self._core, api.CheckRequest(model=model), authority="timer")
 
-        await now_and_then(clock, self._core.config.checks.every_s, partial(self._since_s, clock, "checked"), check)
+        since_s = partial(self._since_s, clock, "checked", _checked)
+        await now_and_then(clock, self._core.config.checks.every_s, since_s, check)
 
     async def scrub_now_and_then(self, clock: Clock) -> None:
         """Read the installed versions for damage every so often, slowly; damage is told, mending it is asked for."""
 
         async def scrub() -> None:
             for model, loop in self._core.models.items():
-                if loop.state.slots and loop.state.update is None:
+                if _scrubbed(loop.state) and loop.state.update is None:
                     await scrubbing.scrub(self._core, model)
 
-        await now_and_then(clock, self._core.config.scrub.every_s, partial(self._since_s, clock, "scrubbed"), scrub)
+        since_s = partial(self._since_s, clock, "scrubbed", _scrubbed)
+        await now_and_then(clock, self._core.config.scrub.every_s, since_s, scrub)
 
-    def _since_s(self, clock: Clock, event: str) -> float:
-        """Seconds since `event` of the model it was longest ago for; 0 when the clock says nothing sensible."""
-        times = [self._core.journal.last_time(model, event) for model in self._core.models]
+    def _since_s(self, clock: Clock, event: str, concerns: Callable[[State], bool]) -> float:
+        """Seconds since `event` of the model it concerns and was longest ago for; 0 when the clock says nonsense."""
+        models = [model for model, loop in self._core.models.items() if concerns(loop.state)]
+        times = [self._core.journal.last_time(model, event) for model in models]
         ages = [(clock.now() - from_iso(time)).total_seconds() if time else float("inf") for time in times]
-        return max(0.0, *ages)
+        return max((0.0, *ages))
+
+    def tell(self, error: ModelotaError) -> None:
+        """Tell everyone who listens of an error that is of no model."""
+        self._core.hub.publish("notice", "", {"error": {"code": error.code, "params": plain(error.params)}})
 
     async def offer_again(self) -> None:
         """When an update ended because it would have fetched more than was agreed to, make the new offer at once."""
@@ -115,6 +125,14 @@ class Supervisor:
             if event.kind == "outcome" and error and error["code"] == "ceiling-exceeded":
                 with contextlib.suppress(ModelotaError):  # the agent journalled it; the next check tries again
                     await asking.check(self._core, api.CheckRequest(model=event.model), authority="agent")
+
+
+def _checked(state: State) -> bool:
+    return not state.uninstalled  # its user removed it: nobody asks for it until they do
+
+
+def _scrubbed(state: State) -> bool:
+    return bool(state.slots)
 
 
 async def now_and_then(
@@ -174,16 +192,19 @@ async def supervise(root: Path, *, ready: Callable[[Core | SafeCore], None] | No
         try:
             await core.open_gateway(group=group)
             await core.go_on()
-            checks = asyncio.create_task(supervisor.check_now_and_then(core.clock))
-            scrubs = asyncio.create_task(supervisor.scrub_now_and_then(core.clock))
-            offers = asyncio.create_task(supervisor.offer_again())
-            serving = [asyncio.create_task(_serve_current(core, model)) for model in core.models]
+            loops = (
+                partial(supervisor.check_now_and_then, core.clock),
+                partial(supervisor.scrub_now_and_then, core.clock),
+                supervisor.offer_again,
+            )
+            tasks = [asyncio.create_task(follow(loop, core.clock, supervisor.tell)) for loop in loops]
+            tasks += [asyncio.create_task(_serve_current(core, model)) for model in core.models]
             if ready is not None:
                 ready(core)
             await stop.wait()
-            for task in (checks, scrubs, offers, *serving):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(checks, scrubs, offers, *serving, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             core.hub.close()
             await server.close()

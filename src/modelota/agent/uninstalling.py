@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from modelota.agent.journal import Journal
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson
 from modelota.spec.document import canonical, read
 from modelota.spec.removal import (
+    PASSING,
     ItemKind,
     Reason,
     RemovalItem,
@@ -62,7 +61,7 @@ class Uninstaller:
         layout = self._layout.model(model)
         items = tuple(
             RemovalItem(path=str(path), kind=kind, size_bytes=allocated_bytes(path))
-            for path, kind in _contents(layout, user_data)
+            for path, kind in contents(layout, user_data)
         )
         stays = ("records", "anchors", *(("user-data",) if user_data == "keep" else ()))
         version = state.current.version if state.current else None
@@ -74,7 +73,8 @@ class Uninstaller:
         """Carry out a confirmed plan; what was removed before an interruption counts as gone.
 
         What came to lie below the model's directory after the plan was shown, and is of a kind that the plan removes,
-        goes with it: an update's staging, an engine's cache.
+        goes with it: an update's staging, an engine's cache. What is listed and does not lie where such things lie (the
+        root was moved, or somebody wrote into the database) is left alone.
 
         Raises:
             AskPerson: `no-plan` when there is none of that digest, `permission-denied`.
@@ -87,8 +87,8 @@ class Uninstaller:
         layout = self._layout.model(model)
         began_at, before_bytes = iso(self._clock.now()), free_bytes(self._layout.root)
         done: list[RemovedItem] = []
-        planned = {item.path: item for item in plan.items}
-        for path, kind in _contents(layout, plan.user_data):
+        planned = {item.path: item for item in plan.items if _belongs(item, layout)}
+        for path, kind in contents(layout, plan.user_data):
             planned.setdefault(str(path), RemovalItem(path=str(path), kind=kind, size_bytes=allocated_bytes(path)))
         for number, item in enumerate(planned.values()):
             done.append(self._remove(item))
@@ -117,19 +117,20 @@ class Uninstaller:
 
     def _remove_empty(self, layout: ModelLayout) -> None:
         """The model's own directory, its vendor's and `models`, as far as nothing else lies in them."""
-        for directory in (layout.slots, layout.directory, layout.directory.parent, layout.directory.parent.parent):
+        own = layout.directory
+        for directory in (layout.slots, layout.user_data, layout.backups, own, own.parent, own.parent.parent):
             with disk_errors(directory):
                 if not directory.is_dir() or any(directory.iterdir()):
                     continue
             self._disk.remove(directory)
 
 
-def _contents(layout: ModelLayout, user_data: UserDataChoice) -> Iterator[tuple[Path, ItemKind]]:
+def contents(layout: ModelLayout, user_data: UserDataChoice) -> Iterator[tuple[Path, ItemKind]]:
     """What of the model lies on the disk, in the order of going: the link first, so that nothing names what goes."""
     if os.path.lexists(layout.current):
         yield layout.current, "link"
     with disk_errors(layout.directory):
-        slots = sorted(layout.slots.iterdir()) if layout.slots.is_dir() else []
+        slots = sorted(layout.slots.iterdir()) if layout.slots.is_dir() and not layout.slots.is_symlink() else []
         others = sorted(layout.directory.iterdir()) if layout.directory.is_dir() else []
     for slot in slots:
         yield slot, "slot"
@@ -142,6 +143,14 @@ def _contents(layout: ModelLayout, user_data: UserDataChoice) -> Iterator[tuple[
             yield path, "sealed copies of user data"
         elif user_data == "remove" and (path == layout.user_data or path.name.startswith("userdata-from-")):
             yield path, "user data"
+
+
+def _belongs(item: RemovalItem, layout: ModelLayout) -> bool:
+    """Whether an item lies where `contents` finds such things."""
+    path = Path(item.path)
+    if item.kind in PASSING:
+        return path in {layout.staging, layout.kept}
+    return path.parent in {layout.directory, layout.slots} and path.name != ".."
 
 
 def allocated_bytes(path: Path) -> int:
@@ -172,9 +181,3 @@ def facts_of(proof: RemovalProof) -> dict[str, object]:
         "removed_bytes": proof.removed_bytes,
         "reason": proof.reason,
     }
-
-
-def proof_of(journal: Journal, plan_digest: str) -> RemovalProof | None:
-    """The kept proof of a plan, once it was carried out."""
-    body = journal.records.proof_body(plan_digest)
-    return msgspec.json.decode(body, type=RemovalProof) if body is not None else None

@@ -8,10 +8,10 @@ import msgspec
 
 from modelota.agent.core import Core
 from modelota.errors import AskPerson
-from modelota.spec import api
+from modelota.spec import api_life
 
 
-async def back_up(core: Core, request: api.BackupRequest, *, authority: str) -> api.BackupResult:
+async def back_up(core: Core, request: api_life.BackupRequest, *, authority: str) -> api_life.BackupResult:
     """Write the user's data of a model to one encrypted file, which must not exist yet.
 
     Raises:
@@ -22,12 +22,12 @@ async def back_up(core: Core, request: api.BackupRequest, *, authority: str) -> 
     arguments = {"model": loop.model, "path": request.path, "passphrase": request.passphrase, "uid": _uid(authority)}
     facts = msgspec.json.decode(await core.background.run("export-backup", arguments), type=dict[str, Any])
     core.journal.note(loop.model, "backup-made", {"authority": authority, **facts})
-    return api.BackupResult(
+    return api_life.BackupResult(
         model=loop.model, path=facts["path"], size_bytes=facts["size_bytes"], skipped=facts["skipped"]
     )
 
 
-async def take_back(core: Core, request: api.BackupRequest, *, authority: str) -> api.RestoreResult:
+async def take_back(core: Core, request: api_life.BackupRequest, *, authority: str) -> api_life.RestoreResult:
     """Put the data of a backup in place; what lies there now is kept beside.
 
     Raises:
@@ -43,7 +43,7 @@ async def take_back(core: Core, request: api.BackupRequest, *, authority: str) -
     arguments = {"model": loop.model, "path": request.path, "passphrase": request.passphrase}
     facts = msgspec.json.decode(await core.background.run("import-backup", arguments), type=dict[str, Any])
     core.journal.note(loop.model, "backup-taken-back", {"authority": authority, "path": request.path, **facts})
-    return api.RestoreResult(
+    return api_life.RestoreResult(
         model=loop.model, version=facts["version"], made_at=facts["made_at"], kept_beside=facts["kept_beside"]
     )
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from modelota.agent.holdings import Holdings
 from modelota.agent.journal import Journal
-from modelota.spec.api import DamagedFile, SlotCheck
+from modelota.spec.api_life import DamagedFile, SlotCheck
 from modelota.spec.manifest import Manifest
+from modelota.spec.slot import SlotId
 
 
 class ReadingPace:
@@ -49,6 +50,8 @@ def verify_slots(
 ) -> tuple[SlotCheck, ...]:
     """Read every chunk of every installed version, and note which are damaged nowhere whole.
 
+    A version that is removed meanwhile, reading takes long, is not a damaged one.
+
     Args:
         holdings: the slots and their chunks.
         journal: where damage is noted.
@@ -57,39 +60,41 @@ def verify_slots(
         pace: None reads as fast as it goes.
 
     Returns:
-        One check per slot; it says what is damaged in that slot, whether or not another slot can mend it.
+        One check per slot that is there at the end; it says what is damaged in that slot, whether or not another slot
+        can mend it.
     """
-    checks = []
-    seen: set[str] = set()
-    suspicious: set[str] = set()
+    checks: dict[SlotId, SlotCheck] = {}
+    whole: set[str] = set()
+    unread: dict[SlotId, set[str]] = {}
     for slot in holdings.slots(model):
         manifest = manifest_of(slot.manifest_digest)
         variant = manifest.variant(slot.slot.variant)
         alone = holdings.sources_of(model, [slot])
-        damaged = []
+        damaged, unread[slot.slot] = [], set()
         for file in variant.files:
             bad_bytes = bad_chunks = 0
             for index in file.chunks:
                 chunk = manifest.chunks[index]
-                seen.add(chunk.digest)
-                if alone.read(chunk.digest) is None:
-                    suspicious.add(chunk.digest)
+                if alone.read(chunk.digest) is not None:
+                    whole.add(chunk.digest)
+                else:
+                    unread[slot.slot].add(chunk.digest)
                     bad_chunks += 1
                     bad_bytes += chunk.size_bytes
                 if pace is not None:
                     pace.read(chunk.size_bytes)
             if bad_chunks:
                 damaged.append(DamagedFile(path=file.path, chunks=bad_chunks, damaged_bytes=bad_bytes))
-        checks.append(
-            SlotCheck(
-                version=slot.slot.version,
-                variant=slot.slot.variant,
-                checked_bytes=variant.size_bytes,
-                damaged=tuple(damaged),
-            )
+        checks[slot.slot] = SlotCheck(
+            version=slot.slot.version,
+            variant=slot.slot.variant,
+            checked_bytes=variant.size_bytes,
+            damaged=tuple(damaged),
         )
-    everywhere = holdings.sources_of(model, holdings.slots(model), kept=holdings.kept_if_any(model))
-    lost = everywhere.damaged(suspicious)
-    journal.note_whole(model, seen - lost)
+    installed = holdings.slots(model)
+    left = [slot.slot for slot in installed if slot.slot in checks]
+    doubtful = set[str]().union(*(unread[slot] for slot in left))
+    lost = holdings.sources_of(model, installed, kept=holdings.kept_if_any(model)).damaged(doubtful)
+    journal.note_whole(model, (whole | doubtful) - lost)
     journal.note_damaged(model, lost)
-    return tuple(checks)
+    return tuple(checks[slot] for slot in left)

@@ -160,8 +160,9 @@ class Watcher:
 
     def answered(self, slot: str, answer: AnswerFigures) -> None:
         """An engine of `slot` answered an application."""
-        self._figures[slot] = self.figures(slot).with_answer(answer)
-        self._unwritten.add(slot)
+        with suppress(ModelotaError):  # a database that can't be read costs a figure, not the application its answer
+            self._figures[slot] = self.figures(slot).with_answer(answer)
+            self._unwritten.add(slot)
 
     def figures(self, slot: str) -> ServiceFigures:
         """The figures of a slot so far."""

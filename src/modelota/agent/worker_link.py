@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,16 +59,28 @@ class WorkerLink:
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(
-        self, kind: str, arguments: dict[str, Any], on_progress: Callable[[int, int | None], None] | None = None
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        on_progress: Callable[[int, int | None], None] | None = None,
+        *,
+        holding: asyncio.Lock | None = None,
     ) -> bytes:
         """Run one job; returns its result as JSON.
+
+        Args:
+            kind: of the job.
+            arguments: of it.
+            on_progress: told how far it is.
+            holding: what only one job of all workers may hold; taken once this worker has its turn, so that a job that
+                waits behind an hour's download keeps nobody else waiting.
 
         When the caller is cancelled the worker is ended at once: a job can always be repeated.
 
         Raises:
             ModelotaError: what the job raised, or `TryLater` `worker-crashed`.
         """
-        async with self._turn:
+        async with self._turn, holding or nullcontext():
             if self._idle is not None:
                 self._idle.cancel()
             try:

@@ -21,7 +21,7 @@ from modelota.i18n import units
 from modelota.i18n.errors import render_error
 from modelota.i18n.offer import render_offer
 from modelota.i18n.texts import mark
-from modelota.spec import api
+from modelota.spec import api, api_life
 
 Action = Literal["pause", "resume", "cancel"]
 Channel = Literal["terminal", "script"]
@@ -172,9 +172,9 @@ async def verify(root: Path, model: str | None, *, repair: bool) -> int:
     session = current()
     channel: Channel = "terminal" if can_ask(session) else "script"
     async with agent_access.open_access(root) as access:
-        request = api.VerifyRequest(model=model, repair=repair, channel=channel)
+        request = api_life.VerifyRequest(model=model, repair=repair, channel=channel)
         before = (await ask(access, api.Status, "GET", "/v1/status")).models
-        result = await ask(access, api.VerifyResult, "POST", "/v1/verify", request)
+        result = await ask(access, api_life.VerifyResult, "POST", "/v1/verify", request)
         session.emit(result)
         _tell_slots(session, result)
         damaged = [slot for slot in result.slots if slot.damaged]
@@ -201,7 +201,7 @@ def _tell_how_to_accept(session: Session, root: Path, digest: str) -> None:
     session.say("To accept: {command}", command=command if root == device_root(None) else f"{command} --root {root}")
 
 
-def _tell_slots(session: Session, result: api.VerifyResult) -> None:
+def _tell_slots(session: Session, result: api_life.VerifyResult) -> None:
     for slot in result.slots:
         size = units.size(slot.checked_bytes, session.language)
         if not slot.damaged:

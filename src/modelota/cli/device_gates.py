@@ -15,7 +15,7 @@ from modelota.clock import iso
 from modelota.errors import AskPerson
 from modelota.i18n import units
 from modelota.i18n.phases import step_name
-from modelota.spec import api
+from modelota.spec import api_life
 from modelota.spec.offer import Condition
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
@@ -68,7 +68,7 @@ def span_from(text: str, option: str) -> int:
     """
     match = _SPAN.fullmatch(text)
     span_s = int(match[1]) * _UNITS_S[match[2]] if match else 0
-    if not 0 < span_s <= api.INHIBITOR_MAX_S:
+    if not 0 < span_s <= api_life.INHIBITOR_MAX_S:
         raise AskPerson("argument-invalid", argument=f"{option} {text}"[:80], detail="not-a-span")
     return span_s
 
@@ -76,10 +76,11 @@ def span_from(text: str, option: str) -> int:
 async def inhibit(root: Path, holder: str, reason: str, span: str, steps: Sequence[str] | None) -> None:
     """Keep updates from their steps for somebody, for a while; asking again renews it."""
     session = current()
-    chosen = tuple(_one_of(step, get_args(api.GatedStep), "--step") for step in steps or get_args(api.GatedStep))
-    request = api.InhibitorRequest(holder=holder, reason=reason, steps=chosen, expires_s=span_from(span, "--for"))
+    known = get_args(api_life.GatedStep)
+    chosen = tuple(_one_of(step, known, "--step") for step in steps or known)
+    request = api_life.InhibitorRequest(holder=holder, reason=reason, steps=chosen, expires_s=span_from(span, "--for"))
     async with agent_access.open_access(root) as access:
-        view = await ask(access, api.InhibitorView, "POST", "/v1/inhibitors", request)
+        view = await ask(access, api_life.InhibitorView, "POST", "/v1/inhibitors", request)
     session.emit(view)
     until = units.moment(view.until, session.language)
     session.say(
@@ -93,7 +94,7 @@ async def uninhibit(root: Path, key: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{1,64}", key):  # it becomes a part of a path
         raise AskPerson("inhibitor-unknown", id=key[:64])
     async with agent_access.open_access(root) as access:
-        view = await ask(access, api.InhibitorView, "DELETE", f"/v1/inhibitors/{key}")
+        view = await ask(access, api_life.InhibitorView, "DELETE", f"/v1/inhibitors/{key}")
     session.emit(view)
     session.say("Updates no longer wait for “{holder}”.", holder=view.holder)
 
@@ -102,7 +103,7 @@ async def inhibitors(root: Path) -> None:
     """List who keeps updates from which steps, and why."""
     session = current()
     async with agent_access.open_access(root) as access:
-        page = await ask(access, api.InhibitorsPage, "GET", "/v1/inhibitors")
+        page = await ask(access, api_life.InhibitorsPage, "GET", "/v1/inhibitors")
     session.emit(page)
     if not page.inhibitors:
         session.say("Nobody keeps updates waiting.")

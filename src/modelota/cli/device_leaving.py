@@ -74,7 +74,8 @@ async def _confirmed(session: Session, plan: LeavingPlan, root: Path, file: Path
             "To confirm: {command}", command=command if root == device_root(None) else f"{command} --root {root}"
         )
         raise Reported(AskPerson("decision-required", digest=plan.digest), "unchanged")
-    if any(item.kind == "user data" for model in plan.models for item in model.items):
+    kinds = {str(item.kind) for model in plan.models for item in model.items} | {item.kind for item in plan.items}
+    if "user data" in kinds:
         session.say("Your data are removed too. “modelota device backup FILE” keeps an encrypted copy of them.")
     question = session.texts.say("Type “remove” to remove all of this, anything else to stop: ")
     await ask_word(question, _WORDS, action="remove-agent")

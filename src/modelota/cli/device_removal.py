@@ -16,7 +16,7 @@ from modelota.cli.question import ask_word, can_ask
 from modelota.cli.session import Session, current
 from modelota.errors import AskPerson
 from modelota.i18n.removal import plan_lines, proof_lines
-from modelota.spec import api
+from modelota.spec import api, api_life
 from modelota.spec.removal import Reason, RemovalProof, UserDataChoice
 
 _WORDS: Final = frozenset({"uninstall", "卸载"})
@@ -59,8 +59,8 @@ async def uninstall(
     session = current()
     async with agent_access.open_access(root) as access:
         if accept is None:
-            request = api.RemovalPlanRequest(model=model, reason=reason, user_data=user_data)
-            view = await ask(access, api.RemovalPlanView, "POST", "/v1/removal/plan", request)
+            request = api_life.RemovalPlanRequest(model=model, reason=reason, user_data=user_data)
+            view = await ask(access, api_life.RemovalPlanView, "POST", "/v1/removal/plan", request)
             _show(session, view)
             if not can_ask(session):
                 command = f"modelota device uninstall --accept {view.digest}"
@@ -78,7 +78,7 @@ async def uninstall(
 async def _carry_out(access: AgentAccess, session: Session, digest: str, channel: Channel, proof: Path | None) -> int:
     statuses = (await ask(access, api.Status, "GET", "/v1/status")).models
     known = {each.model: each.last_outcome for each in statuses}
-    request = api.RemovalRequest(plan_digest=digest, channel=channel)
+    request = api_life.RemovalRequest(plan_digest=digest, channel=channel)
     status = await ask(access, api.ModelStatus, "POST", "/v1/removal", request)
     result = await follow(access, session, status.model, known.get(status.model), patient=True)
     if result == 0:
@@ -97,7 +97,7 @@ async def _carry_out(access: AgentAccess, session: Session, digest: str, channel
     return result
 
 
-def _show(session: Session, view: api.RemovalPlanView) -> None:
+def _show(session: Session, view: api_life.RemovalPlanView) -> None:
     plan = view.plan
     title = plan.model if plan.version is None else f"{plan.model} {plan.version}"
     session.emit(view)

@@ -48,7 +48,7 @@ def install(root: Path, chosen: Scope, name: str, unit_dir: Path | None, *, star
     elif systemd.running:
         session.say("The agent is started with the system; “{command}” starts it now.", command=_start(chosen, name))
     else:
-        session.say("No systemd answers here, so nothing was started; where the unit lies decides who starts it.")
+        session.say("No systemd answers here, so nothing was started; the next start of the system does that.")
     if chosen == "user":
         session.say(
             "It runs while {user} is logged in; “{command}” has it run always.",
@@ -57,7 +57,7 @@ def install(root: Path, chosen: Scope, name: str, unit_dir: Path | None, *, star
         )
     if done.missing_group is not None and chosen == "system":
         session.say(
-            "Only {user} and root may use the agent. For others, make a group: “{command}”, add them, and restart.",
+            "Only {user} and root may use the agent. For others, make a group: “{command}”, add them, install again.",
             user=done.user,
             command=f"groupadd --system {done.missing_group}",
         )

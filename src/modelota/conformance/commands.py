@@ -9,8 +9,9 @@ import pty
 import select
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from modelota.conformance.row import Unreached
 
 TIMEOUT_S: Final = 240.0
 _TERMINAL_BYTES: Final = 1 << 20
+_OBSERVED_EVERY_S: Final = 0.02
 # What a command may see of this process's environment. MODELOTA_* is left out: the user's own device must not be met.
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 
@@ -101,6 +103,35 @@ class Cli:
             raise Unreached(f"modelota {' '.join(words)} did not end within {TIMEOUT_S:.0f} s") from error
         text = (ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace"))
         return Done(words, ended.returncode, *text)
+
+    def observed(self, words: Sequence[str], observe: Callable[[int], None]) -> Done:
+        """Run a command to its end, and look at its process again and again meanwhile.
+
+        Args:
+            words: its arguments.
+            observe: called with the process's number.
+
+        Raises:
+            Unreached: it did not end in time.
+        """
+        deadline = time.monotonic() + TIMEOUT_S
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(  # noqa: S603  the product itself, with words of this room
+                [*self.argv, *words], env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            )
+            while process.poll() is None:
+                observe(process.pid)
+                if time.monotonic() > deadline:
+                    process.kill()
+                    process.wait()
+                    raise Unreached(f"modelota {' '.join(words)} did not end within {TIMEOUT_S:.0f} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_OBSERVED_EVERY_S)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "replace"))
+        return Done(tuple(words), process.returncode, *texts)
 
     def must(self, *words: str, cwd: Path | None = None) -> Done:
         """Run a command that has to succeed for anything to be measured.

@@ -34,7 +34,7 @@ _ROOT_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 _MODEL_NAMES: Final = frozenset({"slots", "staging", "current", "userdata", "backups", "kept", "reports"})
-_SLOT_NAMES: Final = frozenset({"files", "cache", "log"})
+_SLOT_NAMES: Final = frozenset({"files", "cache", "log", "slot.json", "manifest.json"})
 _MOVING: Final = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting", "activating")
 
 Status = dict[str, Any]

@@ -260,6 +260,18 @@ def io_class(pid: int) -> tuple[int, int] | None:
     return None if value < 0 else (value >> 13, value & 0x1FFF)
 
 
+def thread_priorities(pid: int) -> dict[str, tuple[int | None, tuple[int, int] | None]]:
+    """Nice value and I/O priority of each thread of a process, by the thread's name and number."""
+    found = {}
+    for entry in _entries(Path(f"/proc/{pid}/task")):
+        try:
+            name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # it ended
+            continue
+        found[f"{name} {entry.name}"] = (niceness(int(entry.name)), io_class(int(entry.name)))
+    return found
+
+
 @dataclass
 class Sampler:
     """Watches a process tree and a directory while something happens; use as a context manager.

@@ -33,6 +33,7 @@ RELATED: Final = "conf/related"
 WATCHED: Final = "conf/watched"
 KEPT: Final = "conf/kept"
 SEALED: Final = "conf/sealed"
+USER_DATA: Final = "conf/user-data"
 LEAVING: Final = "conf/leaving"
 LARGE_BYTES: Final = 24 << 20
 STEP_BALLAST_BYTES: Final = 256 << 10
@@ -190,7 +191,7 @@ def _found_publisher(stage: Stage) -> Publisher:
 
 
 def _found_workshop(stage: Stage) -> Publisher:
-    return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, LEAVING, *EXCESSIVE])
+    return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, *EXCESSIVE])
 
 
 def _found_parcels(stage: Stage) -> Publisher:

@@ -9,9 +9,7 @@ from modelota.conformance.row import Text
 
 _STEP = Text("有了新旧模型比较才能测量", "comes with the comparison of a model with its predecessor")
 _ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
-_USER_DATA = Text("有了用户数据快照才能测量", "comes with snapshots of user data")
 _INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
-_CLEANING = Text("有了残留清理才能测量", "comes with residue cleaning")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
 _INCIDENTS = Text("有了错误分级才能测量", "comes with the classification of errors")
 _REPORTING = Text("有了错误上报才能测量", "comes with error reports")
@@ -21,12 +19,7 @@ _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the
 UNMEASURED: Final[Mapping[str, Text]] = {
     "6.1-b": _STEP,
     "6.2-b": _ARCHIVE,
-    "6.3-c": _USER_DATA,
     "6.4-a": _INTERFACES,
-    "7.2-a": _USER_DATA,
-    "7.4.1": _CLEANING,
-    "7.4.2-a": _CLEANING,
-    "7.4.2-b": _CLEANING,
     "8.1.1-a": _MONITOR,
     "8.1.1-b": _MONITOR,
     "8.1.1-c": _MONITOR,

@@ -18,6 +18,7 @@ from modelota.errors import AskPerson, OurBug
 from modelota.spec.limits import CHUNK_MAX_BYTES, KIB
 
 TINY_BYTES: Final = 1 * KIB  # tensors below this share a chunk with their neighbours
+_SMALL_BYTES: Final = 2 * KIB  # tensors below this, with neighbours of their kind
 _GROUP_MAX_BYTES: Final = 64 * KIB
 
 
@@ -104,7 +105,7 @@ def _cut_layout(
             continue
         for chunk in group.close():
             yield chunk, None
-        if span.region == "tensor" and 0 < span.size_bytes < TINY_BYTES:
+        if span.region == "tensor" and 0 < span.size_bytes < _SMALL_BYTES:
             group.add(span)
         elif span.region in {"tensor", "padding"}:
             for chunk in _cut_evenly(span):
@@ -147,24 +148,33 @@ def _grain(span: TensorSpan) -> Grain:
 
 
 class _Group:
-    """Tiny tensors that follow each other, with the padding between them."""
+    """Small tensors that follow each other: of one kind, or tiny, and then with the padding between them."""
 
     def __init__(self) -> None:
         self._spans: list[TensorSpan] = []
+        self._kinds: set[str] = set()
+        self._largest_bytes = 0
 
     def takes(self, span: TensorSpan) -> bool:
         """Whether an open group goes on with this span."""
-        if not self._spans or span.size_bytes >= TINY_BYTES or span.region not in {"tensor", "padding"}:
+        if not self._spans or span.size_bytes >= _SMALL_BYTES or span.region not in {"tensor", "padding"}:
             return False
-        return span.end - self._spans[0].offset <= _GROUP_MAX_BYTES
+        if span.end - self._spans[0].offset > _GROUP_MAX_BYTES:
+            return False
+        all_tiny = max(self._largest_bytes, span.size_bytes) < TINY_BYTES
+        return all_tiny or not span.size_bytes or self._kinds == {span.dtype}
 
     def add(self, span: TensorSpan) -> None:
         """Open a group, or go on with it."""
         self._spans.append(span)
+        self._largest_bytes = max(self._largest_bytes, span.size_bytes)
+        if span.size_bytes:
+            self._kinds.add(span.dtype)
 
     def close(self) -> Iterator[ChunkSpan]:
         """The group as one chunk, and what padding follows its last tensor as another."""
         spans, self._spans = self._spans, []
+        self._kinds, self._largest_bytes = set(), 0
         while spans and spans[-1].size_bytes == 0:
             spans.pop()
         if not spans:

@@ -170,6 +170,7 @@ class _Run:
             raise AskPerson("ceiling-exceeded", ceiling_bytes=self._ceiling_bytes, need_bytes=need_bytes)
 
     async def obtain(self, wanted: Range) -> None:
+        place = self._store.preferred
         body = await self._read(wanted)
         for frame in wanted.frames:
             start = frame.offset - wanted.offset
@@ -178,7 +179,7 @@ class _Run:
                 self._sink.put(frame, sealed)
             except RefuseContent:
                 # Damaged on the way, or at the source? Asking once more tells, elsewhere if there is another place.
-                self._store.distrust()
+                self._store.distrust(place)
                 again = await self._read(coalesce([frame], frame.length_bytes, 0)[0])
                 self._sink.put(frame, bytes(again))
             self._on_progress(frame.length_bytes)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from modelota.delivery.objects import ObjectInfo, ObjectStore, Span
 from modelota.delivery.stores import open_store
 from modelota.errors import AskPerson, ModelotaError, OurBug, RefuseContent, TryLater
 
 T = TypeVar("T")
+
+_MISSING: Final = "object-missing"
 
 
 class MirroredStore(ObjectStore):
@@ -28,9 +30,18 @@ class MirroredStore(ObjectStore):
         super().__init__(stores[0].url)
         self._stores = list(stores)
 
-    def distrust(self) -> bool:
-        """What the preferred store gave is not what was signed: ask it last. False when there is no other."""
-        self._stores.append(self._stores.pop(0))
+    @property
+    def preferred(self) -> ObjectStore:
+        """The place that is asked first."""
+        return self._stores[0]
+
+    def distrust(self, place: ObjectStore | None = None) -> bool:
+        """What the preferred store gave is not what was signed: ask it last. False when there is no other.
+
+        Of several requests under way at once each may find out; the first moves the place, the others leave it there.
+        """
+        if place is None or place is self.preferred:
+            self._blame(self.preferred)
         return len(self._stores) > 1
 
     def _blame(self, store: ObjectStore) -> None:
@@ -38,15 +49,19 @@ class MirroredStore(ObjectStore):
         self._stores.append(store)
 
     def _first(self, ask: Callable[[ObjectStore], T]) -> T:
-        failed: ModelotaError | None = None
+        failures = _Failures()
         for store in tuple(self._stores):
             try:
-                return ask(store)
+                found = ask(store)
             except (TryLater, RefuseContent, AskPerson) as error:
-                failed = failed or error  # the place that was preferred says best what is wrong
-                self._blame(store)
-        assert failed is not None
-        raise failed
+                failures.add(store, error)
+                if error.code != _MISSING:
+                    self._blame(store)
+            else:
+                for lacking in failures.lacking:
+                    self._blame(lacking)
+                return found
+        raise failures.told
 
     def get(self, path: str, limit_bytes: int) -> bytes:
         """Read a whole object from the first place that has it."""
@@ -66,18 +81,17 @@ class MirroredStore(ObjectStore):
     ) -> None:
         """Read a range; the next place goes on from the byte where one broke off."""
         before = len(received)
-        failed: ModelotaError | None = None
+        failures = _Failures()
         for store in tuple(self._stores):
             gained = len(received) - before
             try:
                 await store.aread_into(received, path, offset + gained, length_bytes - gained, on_piece)
             except (TryLater, RefuseContent, AskPerson) as error:
-                failed = failed or error
+                failures.add(store, error)
                 self._blame(store)
             else:
                 return
-        assert failed is not None
-        raise failed
+        raise failures.told
 
     def size(self, path: str) -> int:
         """Size of an object in the first place that has it."""
@@ -105,6 +119,31 @@ class MirroredStore(ObjectStore):
 
     def _delete(self, path: str) -> None:
         raise _never(path)
+
+
+class _Failures:
+    """Why no place has given something so far.
+
+    That an object is not there is often an answer: nobody has published the next root. So one place that says so says
+    more than others that can't be reached, and is not blamed unless another place has the object.
+    """
+
+    def __init__(self) -> None:
+        self._first: ModelotaError | None = None
+        self._missing: ModelotaError | None = None
+        self.lacking: list[ObjectStore] = []
+
+    def add(self, store: ObjectStore, error: ModelotaError) -> None:
+        self._first = self._first or error  # the place that was preferred says best what is wrong
+        if error.code == _MISSING:
+            self._missing = self._missing or error
+            self.lacking.append(store)
+
+    @property
+    def told(self) -> ModelotaError:
+        found = self._missing or self._first
+        assert found is not None
+        return found
 
 
 def _never(*what: object) -> OurBug:

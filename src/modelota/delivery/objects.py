@@ -169,8 +169,17 @@ class ObjectStore(ABC):
         with self._guard(prefix or "."):
             yield from self._list(prefix)
 
-    def distrust(self) -> bool:
-        """What came was not what was signed: ask another place next time, and say whether there is one."""
+    @property
+    def preferred(self) -> ObjectStore:
+        """The place that is asked first."""
+        return self
+
+    def distrust(self, place: ObjectStore | None = None) -> bool:  # noqa: ARG002  of one place there is no other
+        """What came was not what was signed: ask another place next time, and say whether there is one.
+
+        Args:
+            place: the one that was `preferred` when it was asked for; when another is by now, that one is not to blame.
+        """
         return False
 
     # -- writing ------------------------------------------------------------------------------------------------

@@ -12,14 +12,13 @@ import msgspec
 
 from modelota.content.delta import BASELESS, OPERATIONS
 from modelota.errors import RefuseContent
-from modelota.spec.limits import KIB
 from modelota.spec.manifest import DELTA_PREFIX, Manifest, Mode, Package, Route
 from modelota.spec.offer import Plan, PlannedFrame
 
 # What this version's decoder knows: what needs no base under its own name, deltas behind their prefix.
 CODECS: Final = BASELESS | {f"{DELTA_PREFIX}{name}" for name in OPERATIONS if name not in BASELESS}
 INCREMENTAL_MAX_PERCENT: Final = 30  # of the sealed full package (requirement 5.2.1-a)
-DELTAS_WORTH_BYTES: Final = KIB  # a differential plan that saves no more than this is not worth its name
+DELTAS_WORTH_BYTES: Final = 64  # a differential plan that saves no more, less than a request is long, is not worth it
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):

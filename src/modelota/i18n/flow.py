@@ -63,6 +63,9 @@ def progress_line(progress: ProgressLike, language: Language) -> str:
     if progress.step == "testing":
         if progress.total is not None:
             parts.append(texts.say("test {done} of {total}", done=progress.done, total=progress.total))
+    elif progress.step == "removing":  # counts things of very different sizes
+        if progress.total:
+            parts.append(f"{min(100, progress.done * 100 // progress.total)} %")
     else:
         done = units.size(progress.done, language)
         if progress.total:

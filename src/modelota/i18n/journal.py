@@ -55,7 +55,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "check-failed": mark("Looking for a new version did not succeed."),
     "stale-allowed": mark("The user allowed information that is out of date."),
     "offer-shown": mark("The offer {digest} was shown."),
-    "inhibited": mark("“{holder}” keeps updates waiting until {until}: {reason}"),
+    "inhibited": mark("“{holder}” keeps updates waiting until {until} ({reason})."),
     "inhibitor-released": mark("“{holder}” no longer keeps updates waiting."),
     "in-use-withdrawn": mark("The version in use was taken back by its publisher."),
     "scrubbed": mark("Installed versions were read in the background: {damaged} damaged parts in {slots} versions."),

@@ -211,6 +211,7 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "older-version": mark("This is an older version than the one in use."),
     "fetched-again": mark("This version is no longer on the device and is downloaded again."),
     "failed-before": mark("This version was tried on this device before and went back."),
+    "withdrawn": mark("Its publisher withdrew this version."),
     "over-300-seconds": mark("This takes longer than five minutes."),
     "storage-share": mark("Afterwards the model takes more than a tenth of the available storage."),
     "metered-network": mark("The download goes over a metered connection."),

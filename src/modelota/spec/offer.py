@@ -18,6 +18,7 @@ Direction = Literal["install", "update", "rollback", "repair"]
 
 
 RETURN_LIMIT_S: Final = 300  # a way back that takes longer is an explicit choice (clause 6.3-b)
+WITHDRAWN: Final = "withdrawn"  # the consequence that says so of a version which its publisher took back
 
 
 class PlannedFrame(msgspec.Struct, frozen=True, array_like=True):

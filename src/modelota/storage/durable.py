@@ -205,6 +205,7 @@ class Disk:
     def reserve(self, descriptor: int, offset: int, length_bytes: int, path: Path) -> None:
         """Have the file system set blocks aside for a range, so that a later write there can't find the disk full."""
         with disk_errors(path):
+            faults.point("durable.reserve")
             try:
                 self._calls.allocate(descriptor, offset, length_bytes)
             except OSError as error:

@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, Self
 import msgspec
 
 from modelota.errors import AskPerson
-from modelota.runtime.command import MODEL_VARIABLE, SOCKET_VARIABLE
+from modelota.runtime.command import MODEL_VARIABLE, SOCKET_VARIABLE, USER_DATA_VARIABLE
 from modelota.runtime.http import (
     HttpServer,
     Reply,
@@ -36,6 +36,9 @@ from modelota.runtime.http import (
     json_response,
     serve_unix,
 )
+
+LAYOUT_FILE: Final = "layout"  # among the owner's data: which layout they have
+FOUND_FILE: Final = "found-layouts"  # in the engine's own directory: what it found there, a line per start
 
 _SCRIPT_MAX_BYTES: Final = 1 << 20
 _DEFAULT_ANSWER: Final = "I have no weights."
@@ -57,6 +60,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         error_after: answers 500 to everything once this many answers have been given.
         ballast_bytes: memory it holds.
         helpers: processes it starts, which do nothing and ignore SIGTERM.
+        user_data_layout: the layout of the owner's data that it reads and writes, when it is given a place of them: it
+            carries older data over at its start, as a new version would, and notes what it found there.
+        exit_with_user_data: ends with this status once it has carried the owner's data over.
     """
 
     kind: Literal["fake-engine"] = "fake-engine"
@@ -71,6 +77,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     error_after: int | None = None
     ballast_bytes: int = 0
     helpers: int = 0
+    user_data_layout: int | None = None
+    exit_with_user_data: int | None = None
 
 
 def fake_model(**fields: Any) -> bytes:  # noqa: ANN401  fields of `Script`, checked by it
@@ -200,8 +208,26 @@ def _read_script(path: Path) -> Script:
         return Script()
 
 
+def _keep_user_data(layout: int, place: Path) -> None:
+    """Note the layout found in `place` in a file of the engine's own directory, and carry what is older over."""
+    mark = place / LAYOUT_FILE
+    found = int(mark.read_text(encoding="ascii")) if mark.exists() else layout
+    with Path(FOUND_FILE).open("a", encoding="ascii") as notes:
+        notes.write(f"{found}\n")
+    if found < layout:
+        for path in sorted(path for path in place.iterdir() if path.is_file() and path != mark):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"\ncarried over from layout {found} to {layout}")
+    mark.write_text(str(layout), encoding="ascii")
+
+
 async def _serve() -> None:
     script = _read_script(Path(os.environ[MODEL_VARIABLE]))
+    user_data = os.environ.get(USER_DATA_VARIABLE)
+    if script.user_data_layout is not None and user_data is not None:
+        _keep_user_data(script.user_data_layout, Path(user_data))
+        if script.exit_with_user_data is not None:
+            sys.exit(script.exit_with_user_data)
     if script.exit_at_start is not None:
         print("the fake engine was told to fail", file=sys.stderr)  # noqa: T201  it plays a program that prints
         sys.exit(script.exit_at_start)

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 FIRST, SECOND = "1.1.1", "1.1.2"
 CONTENT_BYTES: Final = 512 << 10
-_STRANGER: Final = "strange.tmp"
+STRANGER: Final = "strange.tmp"
 _TIDY_S: Final = 10.0
 QUESTION: Final = "Type “uninstall”"
 
@@ -114,7 +114,7 @@ def removals(stage: Stage) -> Removals:
     undone["something-else-typed"] = Attempt("", prompted.status != 0, "cancelled-by-user" if prompted.status else None)
     lost = sorted(str(path) for path in there - set(census(device.place)))
     serving_version(device)
-    stranger = device.place / _STRANGER
+    stranger = device.place / STRANGER
     stranger.write_bytes(b"left by nobody knows whom")
     by_user = _removed(stage, device, "zh")
     _wait_for_cleaning(device, stranger)

@@ -14,6 +14,8 @@ from modelota.conformance.checks import (
     clause_6_3,
     clause_7,
     clause_7_3,
+    clause_7_4,
+    of_user_data,
 )
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
@@ -42,13 +44,18 @@ CHECKS: Final[Mapping[str, Check]] = {
     "6.2-a": clause_6.traceable,
     "6.3-a": clause_6_3.triggered,
     "6.3-b": clause_6_3.quick_way_back,
+    "6.3-c": of_user_data.not_lost,
     "6.4-b": clause_6.independent,
     "7.1.1-a": clause_7.fits_the_device,
     "7.1.1-b": clause_7.fits_the_system,
     "7.1.2-a": clause_7.light,
     "7.1.2-b": clause_7.tamper_proof,
     "7.1.2-c": clause_7.reported,
+    "7.2-a": of_user_data.saved_first,
     "7.2-b": clause_7.tidy,
     "7.3.1": clause_7_3.confirmed,
     "7.3.2": clause_7_3.proven,
+    "7.4.1": clause_7_4.nothing_else,
+    "7.4.2-a": clause_7_4.thorough,
+    "7.4.2-b": clause_7_4.undisturbing,
 }

@@ -31,7 +31,7 @@ from modelota.content.delta.contract import (
     invalid,
 )
 from modelota.content.delta.layouts import Layout
-from modelota.content.delta.tokens import OCTAVE_BITS, TOKEN_START, tokens_of
+from modelota.content.delta.tokens import Alphabet, tokens_of
 
 I64 = npt.NDArray[np.int64]
 
@@ -152,7 +152,9 @@ def contexts(base: U8, elements: Elements, first: int, count: int) -> U8:
     return np.minimum(np.maximum(e, first) - e.dtype.type(first), count - 1).astype(np.uint8)
 
 
-def forward(base: U8, target: U8, elements: Elements, drop: int, listed: U32) -> Differences:
+def forward(
+    base: U8, target: U8, elements: Elements, drop: int, listed: U32, alphabet: Alphabet
+) -> Differences:
     """What makes `target` of `base`.
 
     Args:
@@ -162,12 +164,13 @@ def forward(base: U8, target: U8, elements: Elements, drop: int, listed: U32) ->
         drop: lower bits of magnitudes that are not looked at.
         listed: differences, modulo the width, with tokens of their own where those are at least `DIRECT`; all of
             other `slot_of`.
+        alphabet: of the tokens.
     """
     exponent = _exponents(base, elements)
     difference = _difference(base, target, elements)
     magnitude = _magnitude(difference)
     seen = int(np.bitwise_or.reduce(magnitude)) if magnitude.size else 0
-    tokens = tokens_of(magnitude >> magnitude.dtype.type(drop))
+    tokens = tokens_of(magnitude >> magnitude.dtype.type(drop), alphabet)
     if listed.size:
         order = np.argsort(listed)
         large = (tokens >= DIRECT).nonzero()[0]
@@ -182,13 +185,13 @@ def forward(base: U8, target: U8, elements: Elements, drop: int, listed: U32) ->
     top = difference.dtype.type(8 * elements.width - 1)
     signs = np.packbits(difference[changed] >> top != 0, bitorder="little")
     changed = changed[tokens[changed] >= DIRECT]
-    bits = OCTAVE_BITS[tokens[changed]]
+    bits = alphabet.extra_bits[tokens[changed]]
     lower = magnitude[changed].astype(np.uint32) >> np.uint32(drop)
     extras = pack_bits(lower & ((np.int64(1) << bits) - 1).astype(np.uint32), bits)
     return Differences(tokens, counts, seen, Leftover(signs, extras))
 
 
-def leftover_bits(tokens: U8, listed: int) -> tuple[int, int]:
+def leftover_bits(tokens: U8, listed: int, alphabet: Alphabet) -> tuple[int, int]:
     """How many bits of signs and of extras these tokens leave over.
 
     Raises:
@@ -201,10 +204,14 @@ def leftover_bits(tokens: U8, listed: int) -> tuple[int, int]:
     if int(large.max()) >= LISTED + listed:
         raise invalid("tokens")
     plain = large[large < LISTED] if listed else large
-    return signs - (large.size - plain.size), int(OCTAVE_BITS[plain].sum())
+    if plain.size and int(plain.max()) >= alphabet.end:
+        raise invalid("tokens")
+    return signs - (large.size - plain.size), int(alphabet.extra_bits[plain].sum())
 
 
-def inverse(base: U8, tokens: U8, elements: Elements, drop: int, listed: U32, leftover: Leftover) -> U8:
+def inverse(
+    base: U8, tokens: U8, elements: Elements, drop: int, listed: U32, alphabet: Alphabet, leftover: Leftover
+) -> U8:
     """The target; `leftover_bits` has accepted `tokens`, and `leftover` has as many."""
     kind = np.dtype(f"<u{elements.width}")
     out = base.copy()
@@ -223,10 +230,10 @@ def inverse(base: U8, tokens: U8, elements: Elements, drop: int, listed: U32, le
         if not changed.size:
             continue
         token = part[changed]
-        magnitude = TOKEN_START[token]
+        magnitude = alphabet.start[token]
         large = (token >= DIRECT).nonzero()[0]
         if large.size:
-            bits = OCTAVE_BITS[token[large]]
+            bits = alphabet.extra_bits[token[large]]
             ends = np.cumsum(bits)
             magnitude[large] |= unpack_bits(leftover.extras, bit + ends - bits, bits)
             bit += int(ends[-1])

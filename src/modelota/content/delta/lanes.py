@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from modelota.content.delta import arrays
 from modelota.content.delta.coded import Reader, write_number
-from modelota.content.delta.contract import LOWER, SCALE, U8, U16, U32, invalid
-from modelota.content.delta.tables import read_tables, write_tables
+from modelota.content.delta.contract import LOWER, SCALE, SCALE_BITS, U8, U16, U32, invalid
+from modelota.content.delta.tables import SYMBOLS, read_tables, write_tables
 
 I64 = npt.NDArray[np.int64]
 
@@ -28,11 +28,14 @@ COST_ONE: Final = 1 << 16  # a bit, in costs
 
 _BITS_A_LANE: Final = 450  # where a tail fills the lanes, they then take about 2 % of what they code
 _BITS_A_BARE_LANE: Final = 1100  # where none does: the same
+_BITS_A_DENSE_LANE: Final = 500
 _STEPS_MAX: Final = 8192  # symbols of a lane: NumPy takes several microseconds for each
 _LANES_WANTED: Final = 8  # in short streams, as long as they are affordable
 _BITS_A_WANTED_LANE: Final = 256
-_ENTRY_BITS: Final = 9  # of a frequency in a table, about
-_CONTEXT_BITS: Final = 8
+_STEPS_WANTED: Final = 512
+ALL_SYMBOLS: Final = np.arange(SYMBOLS)
+_CONTEXT_BITS: Final = 8  # of a table, besides one for each symbol up to the last, and
+_LENGTH_BITS: Final = 4  # besides the length itself, for each frequency
 
 
 def encode(symbols: U8, contexts: U8, counts: U32, tail: bytes) -> bytes:
@@ -89,16 +92,32 @@ def decode(reader: Reader, contexts: U8, context_count: int, tail_bytes: Callabl
 
 
 def estimate_cost(counts: U32) -> int:
-    """About how many bits, times `COST_ONE`, symbols with these (contexts, symbols) counts take, tables included."""
-    return int(context_costs(counts).sum())
+    """About how many bits, times `COST_ONE`, symbols with these (contexts, 256) counts take, tables included."""
+    return int(context_costs(counts, ALL_SYMBOLS).sum())
 
 
-def context_costs(counts: U32) -> I64:
-    """The same for each context. In integers, so that every encoder makes the same choices."""
+def coded_cost(counts: U32, tail_bytes: int) -> int:
+    """The same with lanes, as `encode` makes it of these counts and a tail, the tail itself excepted."""
+    cost = estimate_cost(counts)
+    lanes = _lanes(cost // COST_ONE, int(counts.sum(dtype=np.int64)), tail_bytes)
+    return cost + 8 * (lanes + max(0, 2 * lanes - tail_bytes)) * COST_ONE
+
+
+def context_costs(counts: U32, symbols: I64) -> I64:
+    """What each context costs, given (contexts, symbols) counts. In integers, so that every encoder chooses the same.
+
+    Args:
+        counts: how often each symbol occurs in each context.
+        symbols: which symbols the columns stand for, ascending.
+    """
     have = counts.astype(np.int64)
     total = have.sum(axis=1)
-    cost: I64 = total * log2_of(total) - (have * log2_of(have)).sum(axis=1)
-    cost += (_ENTRY_BITS * np.count_nonzero(counts, axis=1) + _CONTEXT_BITS) * COST_ONE
+    logs, log_total = log2_of(have), log2_of(total)
+    cost: I64 = total * log_total - (have * logs).sum(axis=1)
+    listed = (have > 0) & (symbols > 0)
+    lengths = np.maximum(0, SCALE_BITS + ((logs - log_total[:, None]) >> 16))
+    entries = np.where(listed, _LENGTH_BITS + lengths, 0).sum(axis=1)
+    cost += (entries + np.where(listed, symbols, 0).max(axis=1) + _CONTEXT_BITS) * COST_ONE
     return cost
 
 
@@ -143,8 +162,9 @@ def _lanes(bits: int, count: int, tail_bytes: int) -> int:
     lanes = bits // _BITS_A_LANE
     if 2 * lanes > tail_bytes:
         # A long stream of few bits gets some more, or its lanes would be long, and slow.
-        lanes = max(tail_bytes // 2, bits // _BITS_A_BARE_LANE, min(math.isqrt(count) // 4, bits // 400))
-    lanes = max(lanes, count // _STEPS_MAX, min(_LANES_WANTED, bits // _BITS_A_WANTED_LANE))
+        dense = min(math.isqrt(count) // 4, bits // _BITS_A_DENSE_LANE)
+        lanes = max(tail_bytes // 2, bits // _BITS_A_BARE_LANE, dense)
+    lanes = max(lanes, count // _STEPS_MAX, min(_LANES_WANTED, bits // _BITS_A_WANTED_LANE, count // _STEPS_WANTED))
     return max(1, min(LANES_MAX, count, lanes))
 
 

@@ -16,7 +16,7 @@ from modelota.content.delta.contract import U8, Elements, Positions, invalid
 from modelota.content.delta.layouts import Layout
 from modelota.errors import OurBug
 
-ABI: Final = 2
+ABI: Final = 3
 LIBRARIES: Final = {"x86_64": "delta-x86_64.so", "aarch64": "delta-aarch64.so"}
 
 # What a negative result means; others are mistakes of ours.
@@ -95,8 +95,8 @@ class NativeLoops:
     def encode_elements(self, target: U8, base: U8, elements: Elements) -> bytes:
         """See `Loops`."""
         _need(base.size == target.size and target.size % elements.width == 0, "sizes")
-        room = 8 * (target.size // elements.width)
-        return self._encode("delta_encode_elements", room, room, _at(target), _at(base), target.size, *elements)
+        count = target.size // elements.width
+        return self._encode("delta_encode_elements", 8 * count, 9 * count, _at(target), _at(base), target.size, *elements)
 
     def decode_elements(self, coded: U8, base: U8) -> tuple[U8, int]:
         """See `Loops`."""

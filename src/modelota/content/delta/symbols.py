@@ -14,16 +14,15 @@ from modelota.content.delta import arrays, lanes
 from modelota.content.delta.coded import Reader, write_number
 from modelota.content.delta.contract import U8, invalid
 from modelota.content.delta.gaps import counts_of, decode_gaps, encode_gaps, estimate_gaps
-from modelota.content.delta.lanes import COST_ONE, estimate_cost
+from modelota.content.delta.lanes import COST_ONE, coded_cost
 
 _DENSE: Final = 0
 _GAPS: Final = 1
 _MERGED: Final = 2  # the greater of a context's two digits of base 4
 _SINGLE: Final = 3  # one context
 _GAPS_ONE_IN: Final = 16  # with more symbols than this that are not 0, gaps save no time
-_GAPS_PERCENT: Final = 101  # what they may cost of the rest (their contexts are lost), and bits besides:
-_GAPS_BITS: Final = 64
-_GAPS_BITS_ONE_IN: Final = 2048
+_GAPS_BITS: Final = 64  # more than the rest they may cost, and one for so many symbols:
+_GAPS_BITS_ONE_IN: Final = 512
 _GREATER: Final = np.array([max(context >> 2, context & 3) for context in range(16)], dtype=np.uint8)
 
 
@@ -37,20 +36,21 @@ def encode(symbols: U8, contexts: U8, count: int, tail: bytes) -> bytes:
         tail: what `decode` returns beside the symbols.
     """
     counts = arrays.counts(contexts, symbols, count)
-    form, cost = _DENSE, estimate_cost(counts)
+    form, cost = _DENSE, coded_cost(counts, len(tail))
     if count > 1:
         # A short stream does not repay many tables.
         merged = np.stack([counts[one == _GREATER].sum(axis=0, dtype=np.uint32) for one in range(4)])
         single = counts.sum(axis=0, dtype=np.uint32)[None]
         for other, fewer in ((_MERGED, merged), (_SINGLE, single)):
-            if estimate_cost(fewer) < cost:
-                form, counts, cost = other, fewer, estimate_cost(fewer)
+            less = coded_cost(fewer, len(tail))
+            if less < cost:
+                form, counts, cost = other, fewer, less
     if int(counts[:, 0].sum()) * _GAPS_ONE_IN > symbols.size * (_GAPS_ONE_IN - 1):
         where = np.flatnonzero(symbols)
         values = symbols[where]
         value_counts = counts_of(values)
-        gaps_cost = estimate_gaps(where) + estimate_cost(value_counts)
-        if gaps_cost <= cost // 100 * _GAPS_PERCENT + (_GAPS_BITS + symbols.size // _GAPS_BITS_ONE_IN) * COST_ONE:
+        gaps_cost = estimate_gaps(where) + coded_cost(value_counts, len(tail))
+        if gaps_cost <= cost + (_GAPS_BITS + symbols.size // _GAPS_BITS_ONE_IN) * COST_ONE:
             zeros = np.zeros(where.size, dtype=np.uint8)
             coded = lanes.encode(values, zeros, value_counts, tail)
             return bytes([_GAPS]) + write_number(where.size) + encode_gaps(where) + coded

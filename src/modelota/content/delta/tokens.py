@@ -1,32 +1,55 @@
-"""Magnitudes as tokens: 0 … 15 as they are; above, the octave and the two bits below the first, the rest left over."""
+"""Magnitudes as tokens: 0 … 15 as they are; above, the octave and maybe two bits below the first, the rest left over."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from modelota.content.delta.contract import DIRECT, LISTED, U8
+from modelota.content.delta.contract import DIRECT, LISTED, U8, U32
+
+_OCTAVES: Final = 28  # of magnitudes of 32 bits, above those with a token of their own
 
 
-def octave_bits(token: int) -> int:
-    """How many bits of a magnitude its token leaves over."""
-    return 0 if token < DIRECT else 2 + ((token - DIRECT) >> 2)
+class Alphabet(NamedTuple):
+    """How magnitudes from `DIRECT` on become tokens.
+
+    Attributes:
+        step_bits: 2 to its power is how many tokens an octave has.
+        end: tokens from here to `LISTED` stand for nothing.
+        extra_bits: how many bits of a magnitude each token leaves over.
+        start: the least magnitude of each token.
+    """
+
+    step_bits: int
+    end: int
+    extra_bits: npt.NDArray[np.int64]
+    start: U32
 
 
-OCTAVE_BITS: Final = np.array([octave_bits(token) for token in range(LISTED)], dtype=np.int64)
-TOKEN_START: Final = np.array(
-    [token if token < DIRECT else (4 + (token & 3)) << octave_bits(token) for token in range(LISTED)], dtype=np.uint32
-)
+def _alphabet(step_bits: int) -> Alphabet:
+    end = DIRECT + (_OCTAVES << step_bits)
+    extra_bits, start = np.zeros(LISTED, dtype=np.int64), np.arange(LISTED, dtype=np.uint32)
+    for token in range(DIRECT, end):
+        octave, step = divmod(token - DIRECT, 1 << step_bits)
+        extra_bits[token] = 4 - step_bits + octave
+        start[token] = ((1 << step_bits) + step) << extra_bits[token]
+    return Alphabet(step_bits, end, extra_bits, start)
 
 
-def tokens_of(magnitude: npt.NDArray[np.unsignedinteger]) -> U8:
+FINE: Final = _alphabet(2)
+COARSE: Final = _alphabet(0)  # for few elements, which do not repay long tables
+
+
+def tokens_of(magnitude: npt.NDArray[np.unsignedinteger], alphabet: Alphabet = FINE) -> U8:
     """The token of each magnitude."""
     out: U8 = np.minimum(magnitude, DIRECT).astype(np.uint8)
     large = (out == DIRECT).nonzero()[0]
     if large.size:
         wide = magnitude[large].astype(np.float64)  # exact: at most 32 bits
         octave = np.frexp(wide)[1] - 1
-        out[large] = DIRECT + (octave - 4) * 4 + ((magnitude[large].astype(np.int64) >> (octave - 2)) & 3)
+        steps = alphabet.step_bits
+        step = (magnitude[large].astype(np.int64) >> (octave - steps)) & ((1 << steps) - 1)
+        out[large] = DIRECT + ((octave - 4) << steps) + step
     return out
