@@ -9,7 +9,7 @@ import pytest
 
 from modelota.agent import serving as module
 from modelota.agent.config import Config
-from modelota.agent.serving import RESTART_FIRST_S, RESTART_MAX_S, Serving
+from modelota.agent.serving import RESTART_FIRST_S, RESTART_MAX_S, Between, Serving
 from modelota.clock import Clock
 from modelota.errors import ModelotaError, TryLater
 from modelota.runtime.protocol import EngineSpec
@@ -338,6 +338,36 @@ async def test_an_abandoned_pause_gives_its_place_back(narrow: Bench) -> None:
     await narrow.serving.abandon(engine)
     assert narrow.answering == "1.1.1+q8"
     assert narrow.starter.running == ["1.1.1+q8"]
+    await narrow.serving.aclose()
+
+
+async def test_something_between_two_engines_is_done_while_none_runs(narrow: Bench) -> None:
+    """Also when one was just being started for a request: it is waited for and stopped, and no other one starts."""
+    narrow.starter.held["1.1.1+q8"] = asyncio.Event()
+    asked = asyncio.create_task(narrow.serving.ensure())
+    await narrow.starter.begun.wait()
+    seen: list[object] = []
+
+    async def look(step: str) -> None:
+        seen.append((step, narrow.starter.running))
+        again = asyncio.create_task(narrow.serving.ensure())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        seen.append((step, narrow.starter.running))
+        again.cancel()
+
+    narrow.starter.bad.add("1.1.2+q8")
+    between = Between(lambda: look("do"), lambda: look("undo"))
+    taking = asyncio.create_task(narrow.serving.take_over(NEW, 1, between))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert seen == []
+    narrow.starter.held["1.1.1+q8"].set()
+    await asked
+    with pytest.raises(ModelotaError, match="engine-start-failed"):
+        await taking
+    assert seen == [("do", []), ("do", []), ("undo", []), ("undo", [])]
+    assert narrow.answering == "1.1.1+q8", "the version before did not come back"
     await narrow.serving.aclose()
 
 

@@ -198,12 +198,33 @@ def tiny(*sizes: int, changed: int | None = None) -> bytes:
 
 
 def test_tiny_tensors_share_chunks() -> None:
-    """Thousands of scalars cost few chunks; a tensor of 1 KiB stands for itself."""
-    spans = [span for span, _ in chunks_of(tiny(4, 0, 4, 1024, *[4] * 20_000, 1023))]
+    """Thousands of scalars cost few chunks; a tensor of 2 KiB stands for itself."""
+    spans = [span for span, _ in chunks_of(tiny(4, 0, 4, 2048, *[4] * 20_000, 1023))]
     sizes = [span.size_bytes for span in spans if span.region == "tensor"]
-    assert sizes == [8, 1024, 65_536, 80_000 - 65_536 + 1023]
+    assert sizes == [8, 2048, 65_536, 80_000 - 65_536 + 1023]
     assert [span.tensor_name for span in spans if span.region == "tensor"] == ["t0", "t3", "t4", "t16388"]
-    assert new_bytes(tiny(4, 4, 1024), tiny(4, 4, 1024, changed=2)) == {"tensor": 1024}
+    assert new_bytes(tiny(4, 4, 2048), tiny(4, 4, 2048, changed=2)) == {"tensor": 2048}
+
+
+def test_small_tensors_share_chunks_with_their_kind() -> None:
+    """From 1 KiB on, neighbours of another kind and padding stay apart: a mixed chunk would have no numeric delta."""
+    norm = ("F32", (384,))
+    shapes = [norm, norm, ("F16", (4,)), norm, ("F32", (0,)), norm, ("F32", (2,)), ("F32", (512,)), norm]
+    sizes = [count * (2 if kind == "F16" else 4) for kind, (count,) in shapes]
+    parts = [
+        (f"t{i}", kind, shape, bytes(size)) for i, ((kind, shape), size) in enumerate(zip(shapes, sizes, strict=True))
+    ]
+    spans = [span for span, _ in chunks_of(safetensors(parts)) if span.region == "tensor"]
+    assert [(span.size_bytes, span.kind) for span in spans] == [
+        (3072, "f32"),
+        (8, "f16"),
+        (3080, "f32"),
+        (2048, "f32"),
+        (1536, "f32"),
+    ]
+    padded = gguf([], [("a", (257,), 0, bytes(1028)), ("b", (257,), 0, bytes(1028))])
+    found = [(span.size_bytes, span.kind) for span, _ in chunks_of(padded) if span.region == "tensor"]
+    assert found == [(1028, "f32"), (1028, "f32")]
 
 
 def test_groups_take_the_padding_between_them_and_no_more() -> None:

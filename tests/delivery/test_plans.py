@@ -122,7 +122,7 @@ def test_what_is_held_as_a_whole_is_not_fetched() -> None:
     ("saved_bytes", "mode"), [(DELTAS_WORTH_BYTES, "incremental"), (DELTAS_WORTH_BYTES + 1, "differential")]
 )
 def test_deltas_have_to_be_worth_their_name(saved_bytes: int, mode: str) -> None:
-    """A differential plan that saves no more than a kilobyte gives way to the incremental one."""
+    """A differential plan that saves less than a request costs gives way to the incremental one."""
     made = plan(manifest(delta_bytes=SIZE - saved_bytes))
     assert made.mode == mode
     assert made.fetch_bytes == (SIZE if mode == "incremental" else SIZE - saved_bytes)

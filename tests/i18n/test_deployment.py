@@ -122,3 +122,13 @@ def test_what_was_not_measured_is_unknown() -> None:
     lines = [line for line in report_lines(REPORT, "en") if line.strip().startswith(("Written", "Processor time"))]
     assert lines
     assert all("unknown" in line for line in lines)
+
+
+def test_each_figure_of_a_step_says_what_it_is() -> None:
+    """On a narrow screen there are no columns: the cells carry their headings; the longest step has the longest bar."""
+    slow = REPORT["steps"][0] | {"step": "testing", "seconds": 6.5}
+    waiting = REPORT["steps"][0] | {"step": "waiting", "seconds": 3600.0}
+    page = report_page(REPORT | {"steps": [REPORT["steps"][0], waiting, slow]}, "en")
+    for label, figure in (("Time", "3.2 s"), ("Memory", "9 B"), ("Time", "1 hour")):
+        assert f'<td data-label="{label}">{figure}</td>' in page
+    assert [part.split("%")[0] for part in page.split('<div class="bar" style="width:')[1:]] == ["50.0", "100.0"]

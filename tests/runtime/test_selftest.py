@@ -16,7 +16,9 @@ from tests.runtime.processes import all_gone, command_line, is_alive, until
 from modelota import faults
 from modelota.clock import SystemClock
 from modelota.errors import AskPerson, RefuseContent, TryLater
-from modelota.runtime.selftest import SelfTestRecord, run_self_tests, satisfies
+from modelota.runtime import performance
+from modelota.runtime.answers import satisfies
+from modelota.runtime.selftest import SelfTestRecord, run_self_tests
 from modelota.spec.selftest import Check, FunctionalTest, PerformanceTest, PerplexityTest, SelfTests
 from modelota.telemetry.memory import process_tree
 
@@ -27,6 +29,12 @@ HELLO = FunctionalTest(id="hello", prompt="Hello", check=Check(kind="absent", va
 
 def verdicts(record: SelfTestRecord) -> dict[str, str]:
     return {result.id: result.verdict for result in record.results}
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does, the tests measure as on a quiet one."""
+    monkeypatch.setattr(performance, "share_of_others", lambda *_: 0.0)
 
 
 async def run(tests: SelfTests, candidate: Any, current: Any = None, **options: Any) -> SelfTestRecord:
@@ -231,3 +239,16 @@ async def test_a_model_that_finds_its_text_surprising_fails(make_llama: MakeSpec
     tests = SelfTests(perplexity=PerplexityTest(text="The capital of France is Paris.", max=1.01))
     record = await run(tests, make_llama("new", family / "1.1.1" / "assistant-q8.gguf"))
     assert verdicts(record) == {"perplexity": "failed"}
+
+
+async def test_a_busy_device_condemns_no_version_by_its_speed(
+    make_fake: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others keep the processors busy a broken bound of speed is inconclusive; one of memory is not."""
+    monkeypatch.setattr(performance, "share_of_others", lambda *_: 0.5)
+    test = PerformanceTest(tokens=3, min_tokens_per_s=1e9, max_memory_bytes=1)
+    record = await run(SelfTests(performance=test), make_fake("new"), rounds=1)
+    found = {result.id: (result.verdict, result.reason) for result in record.results}
+    assert found["performance.min_tokens_per_s"] == ("inconclusive", "busy")
+    assert found["performance.max_memory_bytes"] == ("failed", "bound")
+    assert next(result for result in record.results if result.id == "performance").figures["others_share"] == 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -37,6 +38,7 @@ from modelota.storage.layout import ModelLayout
 from modelota.storage.slots import Slots
 
 _WORKER_PHASES: Final = ("rechecking", "fetching", "verifying", "deploying", "testing")
+_NUMBER: Final = re.compile(r"\d+")
 _RESTORE_TRIES: Final = 3
 
 
@@ -135,7 +137,7 @@ class Steps:
         """Wait until the gate is open; whoever looks sees what for."""
         told, turn = update.waits_for, self._gates.turn
         while closed := await self._gates.closed(update.gate, update):
-            if _holders(closed) != _holders(told):
+            if _numberless(closed) != _numberless(told):
                 told = closed
                 await self._posted(GatesClosed(waits_for=closed, gate=update.gate))
             await self._gates.change(turn)
@@ -314,9 +316,9 @@ class Steps:
         return found
 
 
-def _holders(closed: tuple[str, ...]) -> set[str]:
-    """Who keeps a gate closed. A hook's words may change each time it is asked, for days: they are told once."""
-    return {"hook" if entry.startswith("hook:") else entry for entry in closed}
+def _numberless(closed: tuple[str, ...]) -> list[str]:
+    """Who keeps a gate closed, without numbers: a hook that counts down is asked for days, and is told once."""
+    return [_NUMBER.sub("0", entry) if entry.startswith("hook:") else entry for entry in closed]
 
 
 class Pace:

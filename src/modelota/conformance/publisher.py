@@ -8,20 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
-
-from modelota.clock import SystemClock
 from modelota.conformance.commands import Cli, Done
 from modelota.conformance.row import Unreached
-from modelota.delivery import paths
 from modelota.repository import toml
-from modelota.repository.commit import Change, Signing, commit
-from modelota.repository.keys import KeyRing
-from modelota.repository.passphrases import Passphrases
-from modelota.repository.published import load_published
-from modelota.repository.workspace import Workspace
-from modelota.spec.document import canonical
 from modelota.testing.network import InstrumentedServer
+from modelota.testing.service_end import end_service
 
 PACKS: Final = "packs/*"
 
@@ -119,18 +110,5 @@ class Publisher:
         self._cli.must(*words, "--repo", str(self.workspace), "--json")
 
     def end_service(self, model: str, at: str) -> None:
-        """Sign a catalog that ends the service of a model; there is no command for it, so the repository's rooms do it.
-
-        Args:
-            model: which.
-            at: when, RFC 3339.
-        """
-        workspace = Workspace.open(self.workspace)
-        ring = KeyRing(workspace.key_directories, Passphrases(environ={}))
-        signing = Signing(ring, workspace.config.expiry_days, SystemClock())
-        published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
-        role, target = paths.releases_role(model), paths.catalog_target(model)
-        ended = msgspec.structs.replace(published.catalog(model), end_of_service=at)
-        change = Change()
-        change.add_document(role, published.role(role), target, canonical(ended))
-        workspace.note_seen(commit(published, change, signing))
+        """End the service of a model at a time (RFC 3339); there is no command for it."""
+        end_service(self.workspace, model, at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +35,7 @@ _VERDICTS: Final = {
     "skipped": mark("skipped"),
 }
 _COLUMNS: Final = (mark("Step"), mark("Time"), mark("Processor"), mark("Memory"), mark("Written"), mark("Result"))
+_PLAIN_SECONDS: Final = 600.0  # from here on nobody counts in seconds
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#d0d7de;--soft:#57606a;--bar:#2f6f9f}
 @media (prefers-color-scheme:dark){:root{--line:#3a424b;--soft:#9aa4af;--bar:#5aa2d6}}
@@ -42,11 +43,19 @@ body{font:16px/1.5 system-ui,"Noto Sans CJK SC","PingFang SC","Microsoft YaHei",
 margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin:1.8rem 0 .4rem}
 p.lead{color:var(--soft);margin-top:0}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;
-overflow-wrap:anywhere}
-th{font-weight:600}tbody th{width:34%;font-weight:400;color:var(--soft)}
-.bar{height:.6rem;background:var(--bar);border-radius:.2rem;min-width:2px}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+td{overflow-wrap:anywhere}th{font-weight:600}th:first-child{padding-left:0}
+tbody th{width:34%;font-weight:400;color:var(--soft)}
+.steps td{overflow-wrap:normal;white-space:nowrap}
+.bar{height:.3rem;background:var(--bar);border-radius:.15rem;min-width:2px;margin-top:.25rem}
+@media (max-width:40rem){
+.steps thead{display:none}
+.steps tr{display:grid;grid-template-columns:repeat(3,1fr);border-bottom:1px solid var(--line);padding:.4rem 0}
+.steps th,.steps td{border:0;padding:.1rem 0}
+.steps tbody th{grid-column:1/-1;width:auto;color:inherit}
+.steps td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.8rem}
+}
 @media print{body{margin:0;max-width:none}}
 """
 
@@ -74,7 +83,7 @@ def report_lines(report: Fields, language: Language) -> list[str]:
 
 def report_page(report: Fields, language: Language) -> str:
     """The report as one HTML page that needs nothing else: no script, no picture, no address."""
-    texts = texts_for(language)
+    texts, shares = texts_for(language), _shares(report)
     title, ended = escape(_title(report, texts)), units.moment(report["finished_at"], language)
     parts = [
         "<!doctype html>",
@@ -85,19 +94,30 @@ def report_page(report: Fields, language: Language) -> str:
         f'<p class="lead">{escape(clean(report["model"]))} · {escape(ended)}</p>',
     ]
     for section in sections(report, language):
-        parts.append(f"<h2>{escape(section.title)}</h2><table>")
-        if section.headings:
-            cells = "".join(f"<th>{escape(cell)}</th>" for cell in section.headings)
-            parts.append(f"<thead><tr>{cells}</tr></thead>")
-        parts.append("<tbody>")
-        for first, *others in section.rows:
-            cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
-            parts.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-        parts.append("</tbody></table>")
-        if section.headings and section.title == texts.say("Steps"):
-            parts.append(_bars(report, language))
+        parts.append(f"<h2>{escape(section.title)}</h2>")
+        parts += _steps_table(section, shares) if section.headings else _table(section)
     parts.append("</body></html>")
     return "\n".join(parts) + "\n"
+
+
+def _table(section: Section) -> Iterator[str]:
+    yield "<table><tbody>"
+    for first, *others in section.rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+    yield "</tbody></table>"
+
+
+def _steps_table(section: Section, shares: Sequence[float]) -> Iterator[str]:
+    """A row a step, with a bar as long as it took; on a narrow screen each figure stands under its heading."""
+    cells = "".join(f"<th>{escape(cell)}</th>" for cell in section.headings)
+    yield f'<table class="steps"><thead><tr>{cells}</tr></thead><tbody>'
+    for (first, *others), share in zip(section.rows, shares, strict=True):
+        bar = f'<div class="bar" style="width:{100 * share:.1f}%"></div>' if share else ""
+        labelled = zip(section.headings[1:], others, strict=True)
+        cells = "".join(f'<td data-label="{escape(label)}">{escape(cell)}</td>' for label, cell in labelled)
+        yield f'<tr><th scope="row">{escape(first)}{bar}</th>{cells}</tr>'
+    yield "</tbody></table>"
 
 
 def sections(report: Fields, language: Language) -> list[Section]:
@@ -203,7 +223,9 @@ def _step(step: Fields, texts: Texts) -> tuple[str, ...]:
 
 
 def _seconds(seconds: float | None, texts: Texts) -> str:
-    return texts.unknown if seconds is None else f"{seconds:.1f} s"
+    if seconds is None:
+        return texts.unknown
+    return f"{seconds:.1f} s" if seconds < _PLAIN_SECONDS else units.duration(seconds, texts.language)
 
 
 def _wait(wait: Fields, language: Language) -> tuple[str, ...]:
@@ -217,16 +239,11 @@ def _figures(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{clean(name)} {value:.4g}" for name, value in figures.items() if isinstance(value, (int, float)))
 
 
-def _bars(report: Fields, language: Language) -> str:
-    longest = max((step["seconds"] or 0 for step in report["steps"]), default=0)
-    if not longest:
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(phase_name(step["step"], language))}</th>'
-        f'<td><div class="bar" style="width:{100 * (step["seconds"] or 0) / longest:.1f}%"></div></td></tr>'
-        for step in report["steps"]
-    )
-    return f"<table><tbody>{rows}</tbody></table>"
+def _shares(report: Fields) -> list[float]:
+    """How long each step took, as a share of the longest; waiting is no work and has none."""
+    seconds = [0.0 if step["step"] == "waiting" else step["seconds"] or 0.0 for step in report["steps"]]
+    longest = max(seconds, default=0.0)
+    return [each / longest if longest else 0.0 for each in seconds]
 
 
 def _named(table: Mapping[str, str], key: str, texts: Texts) -> str:

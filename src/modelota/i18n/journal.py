@@ -61,6 +61,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "scrubbed": mark("Installed versions were read in the background: {damaged} damaged parts in {slots} versions."),
     "kept-incomplete": mark("A version could not be kept whole; going back to it takes a download."),
     "user-data-not-restored": mark("Your data could not be put back into their earlier form; they stay as they are."),
+    "user-data-not-saved": mark("Your data could not be copied before the way back; they are kept beside."),
     "clean-failed": mark("Some leftovers could not be removed; it is tried again at the next start."),
     "group-not-served": mark("The group {group} is not served, because this system does not know it."),
     "user-data-saved": mark("Your data were copied, sealed and verified ({size_bytes})."),

@@ -69,7 +69,7 @@ def leaving_lines(
     lines = [
         texts.say("Remove the agent of {root}", root=root),
         "",
-        texts.say("Removed, together {size}:", size=units.size(size_bytes, language)),
+        texts.say("To be removed, together {size}:", size=units.size(size_bytes, language)),
     ]
     for item in items:
         size = f"  ·  {units.size(item.size_bytes, language)}" if item.size_bytes else ""

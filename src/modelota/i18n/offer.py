@@ -155,8 +155,8 @@ def _space(offer: OfferLike, texts: Texts) -> str:
     if offer.storage_share_percent is None:
         return texts.say("{peak} at most while updating, {lasting} afterwards", **sizes)
     return texts.say(
-        "{peak} at most while updating, {lasting} afterwards; all of the model then takes {percent} % of the available "
-        "storage",
+        "{peak} at most while updating, {lasting} afterwards; all of the model then takes at most {percent} % of the "
+        "available storage",
         percent=f"{offer.storage_share_percent:g}",
         **sizes,
     )

@@ -63,7 +63,7 @@ def plan_lines(
         texts.say("Uninstall {title}", title=title),
         texts.say(_REASONS[reason]),
         "",
-        texts.say("Removed, together {size}:", size=units.size(size_bytes, language)),
+        texts.say("To be removed, together {size}:", size=units.size(size_bytes, language)),
     ]
     lines += [
         f"  {clean(item.path)}  ·  {texts.say(KINDS[item.kind])}  ·  {units.size(item.size_bytes, language)}"

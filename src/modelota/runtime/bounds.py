@@ -1,7 +1,8 @@
 """Judging repeated measurements against a bound. Pure.
 
 A bound is kept or broken by the median. When it is broken by less than the repeated runs differ among themselves, the
-measurement cannot tell: inconclusive, which is measured again later and never a reason to go back.
+measurement cannot tell: inconclusive, which is measured again later and never a reason to go back. Nor can it tell
+about speed while others kept the processors busy.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         limit: what it says.
         samples: one per run, in the bound's unit; empty when the quantity could not be measured.
         at_least: the limit is a minimum; otherwise a maximum.
+        disturbed: others took so much of the processors meanwhile that a broken bound says nothing.
     """
 
     name: str
     limit: float
     samples: tuple[float, ...]
     at_least: bool
+    disturbed: bool = False
 
     @property
     def measured(self) -> float | None:
@@ -50,7 +53,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         broken_by = self.limit - self.measured if self.at_least else self.measured - self.limit
         if broken_by <= 0:
             return "passed"
-        return "inconclusive" if self.spread > broken_by else "failed"
+        return "inconclusive" if self.disturbed or self.spread > broken_by else "failed"
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -11,7 +11,8 @@ import msgspec
 
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, TryLater
-from modelota.runtime.bounds import Verdict, worst
+from modelota.runtime.answers import satisfies
+from modelota.runtime.bounds import Bound, Verdict, worst
 from modelota.runtime.client import EngineClient
 from modelota.runtime.contract import contract_breaches
 from modelota.runtime.engine import Engine, start_engine
@@ -19,7 +20,7 @@ from modelota.runtime.messages import plain
 from modelota.runtime.performance import ROUNDS, Contender, measure
 from modelota.runtime.protocol import PERPLEXITY, EngineSpec, runtime_of
 from modelota.spec.api import ErrorBody
-from modelota.spec.selftest import Check, FunctionalTest, PerformanceTest, PerplexityTest, SelfTests
+from modelota.spec.selftest import FunctionalTest, PerformanceTest, PerplexityTest, SelfTests
 from modelota.telemetry.circumstances import Circumstances, circumstances
 from modelota.telemetry.memory import MemoryReading, tree_memory
 
@@ -323,7 +324,7 @@ class _Run:
                     expected=f"{'>=' if bound.at_least else '<='} {bound.limit:g}",
                     found=None if measured is None else f"{measured:.4g}",
                     figures={} if measured is None else {"median": measured, "spread": bound.spread},
-                    reason={"passed": None, "not-run": "not measured", "inconclusive": "spread"}.get(verdict, "bound"),
+                    reason=_reason_of(verdict, bound),
                 )
             )
         summary = {**figures.summary}
@@ -362,18 +363,10 @@ class _Run:
             self._results.append(_missed("performance", "performance", reason))
 
 
-def satisfies(answer: str, check: Check) -> bool:
-    """Whether `answer` is what `check` asks for."""
-    fold = str.casefold if check.ignore_case else str
-    text = fold(answer)
-    found = [fold(value) in text for value in check.values]
-    if check.kind == "contains":
-        return any(found)
-    if check.kind == "contains_all":
-        return all(found)
-    if check.kind == "absent":
-        return not any(found)
-    return text.strip() in {fold(value).strip() for value in check.values}
+def _reason_of(verdict: Verdict, bound: Bound) -> str | None:
+    if verdict == "inconclusive":
+        return "busy" if bound.disturbed else "spread"
+    return {"passed": None, "not-run": "not measured"}.get(verdict, "bound")
 
 
 async def _raise_if_crashed(engine: Engine) -> None:

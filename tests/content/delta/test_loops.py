@@ -14,6 +14,7 @@ from modelota.content.delta.contract import LISTED, Elements, Loops
 from modelota.content.delta.layouts import LAYOUTS
 from modelota.content.delta.loops import loops
 from modelota.content.delta.numeric import ELEMENTS
+from modelota.content.delta.tokens import FINE, leftover_bits
 from modelota.errors import OurBug, RefuseContent
 
 pytestmark = pytest.mark.skipif(loops().name != "native", reason="no kernel for this machine")
@@ -128,7 +129,7 @@ def test_words_that_run_out_are_refused() -> None:
 
 def test_tokens_that_are_none_are_refused() -> None:
     """A token above those that are listed."""
-    assert arrays.leftover_bits(np.array([LISTED + 1], dtype=np.uint8), 2) == (0, 0)
+    assert leftover_bits(np.array([LISTED + 1], dtype=np.uint8), 2, FINE) == (0, 0)
     base = np.zeros(8, dtype=np.uint8)
     head = bytes([1, 0, 0, 0, 1, 0, 1]) + b"\x07"  # one difference listed: 7
     for token, fits in ((LISTED, True), (LISTED + 1, False)):

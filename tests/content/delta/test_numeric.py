@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelota.content.delta import numeric
-from modelota.content.delta.contract import Loops
+from modelota.content.delta import arrays, lanes, numeric
+from modelota.content.delta.contract import DIRECT, Loops
 from modelota.content.delta.elements_numpy import choose_contexts
+from modelota.content.delta.lanes import estimate_cost
 from modelota.content.delta.loops import loops
+from modelota.errors import RefuseContent
 
 KINDS = sorted(numeric.ELEMENTS)
+DROP_AT = 6  # in coded bytes: of the field that also says which alphabet
 
 
 def adaptive_bits(target: bytes, base: bytes, shift: int, mask: int) -> float:
@@ -110,8 +113,64 @@ def test_context_choice_covers_all_exponents() -> None:
     counts = np.zeros((256, 256), dtype=np.uint32)
     counts[:, 0] = 5000
     counts[:, 1] = np.arange(256) * 100
-    first, merged = choose_contexts(counts)
+    first, merged, cost = choose_contexts(counts)
     assert 1 <= len(merged) <= 32
     assert first + len(merged) <= 256
     assert int(merged.sum()) == int(counts.sum())
-    assert math.isclose(choose_contexts(np.zeros((256, 256), dtype=np.uint32))[1].sum(), 0)
+    assert cost == estimate_cost(merged)
+    assert choose_contexts(np.zeros((256, 256), dtype=np.uint32)).counts.sum() == 0
+
+
+def test_context_choice_is_the_best_of_all() -> None:
+    """No other way to merge the lowest and the highest exponents costs less, also where merging two alone would not."""
+    random = np.random.default_rng(11)
+    for _ in range(40):
+        counts = np.zeros((256, 256), dtype=np.uint32)
+        rows = random.integers(1, 9)
+        spread = random.exponential(random.choice([3, 30, 300]), (rows, 12)) * random.random((rows, 1))
+        counts[100 : 100 + rows, :12] = spread
+        counts[100, 0] += 1
+        counts[100 + rows - 1, 0] += 1
+        costs = [estimate_cost(counts.sum(axis=0, dtype=np.uint32)[None])]
+        for low in range(100, 100 + rows - 1):
+            for high in range(low + 1, 100 + rows):
+                ends = counts[: low + 1].sum(axis=0, dtype=np.uint32), counts[high:].sum(axis=0, dtype=np.uint32)
+                costs.append(estimate_cost(np.vstack([ends[0][None], counts[low + 1 : high], ends[1][None]])))
+        assert choose_contexts(counts).cost == min(costs)
+
+
+def test_few_large_steps_take_the_coarse_alphabet(engine: Loops) -> None:
+    """A norm's 384 numbers do not repay a table of every quarter octave; a large tensor's do not pay for the lack."""
+    random = np.random.default_rng(12)
+    base = (random.standard_normal(300_000) * 0.02).astype("<f4")
+    target = base + random.standard_normal(base.size).astype("<f4") * np.float32(1e-5)
+    for count, coarse in ((384, True), (base.size, False)):
+        old, new = base[:count].tobytes(), target[:count].tobytes()
+        coded = numeric.encode(engine, new, old, numeric.ELEMENTS["f32"])
+        assert bool(coded[DROP_AT] & 0x80) == coarse
+        assert numeric.decode(engine, coded, old, len(new)) == new
+
+
+@pytest.mark.parametrize("kind", ["bf16", "f32", "i8"])
+def test_coarse_tokens_of_any_width(engine: Loops, kind: str) -> None:
+    """Whatever an encoder chooses: symbol 16 + n is 2^(4 + n), with 4 + n more bits; what goes on to 127 is none."""
+    width = numeric.ELEMENTS[kind].width
+    top = DIRECT + min(27, 8 * width - 5)
+    symbols = np.array([0, 3, 15, 16, top, 17], dtype=np.uint8)
+    signs, extras = 0b10100, [(0x9, 4), ((1 << (top - 12)) - 2, top - 12), (0, 5)]
+    bits = sum(extra << sum(size for _, size in extras[:place]) for place, (extra, _) in enumerate(extras))
+    tail = bytes([signs]) + bits.to_bytes((sum(size for _, size in extras) + 7) // 8, "little")
+
+    def coded(symbols: np.ndarray, tail: bytes) -> bytes:
+        zeros = np.zeros(symbols.size, dtype=np.uint8)
+        head = bytes([0, *numeric.ELEMENTS[kind], 0, 1, 0x80, 0])
+        return head + lanes.encode(symbols, zeros, arrays.counts(zeros, symbols, 1), tail)
+
+    magnitudes = [0, 3, 15, 16 + 9, (1 << (top - 12)) + (1 << (top - 12)) - 2, 32]
+    steps = [0, magnitudes[1], magnitudes[2], -magnitudes[3], magnitudes[4], -magnitudes[5]]
+    expected = b"".join((step % (1 << (8 * width))).to_bytes(width, "little") for step in steps)
+    assert numeric.decode(engine, coded(symbols, tail), bytes(len(expected)), len(expected)) == expected
+    for wrong in (44, 127):
+        symbols[1] = wrong
+        with pytest.raises(RefuseContent, match="delta-invalid"):
+            numeric.decode(engine, coded(symbols, tail), bytes(len(expected)), len(expected))

@@ -36,7 +36,7 @@ def confirmed(stage: Stage) -> Examination:
         facts = {"reason": removal.proof["reason"], "status": removal.done.status}
         seen.claim(f"{trigger}-carried-out", removal.done.status == 0 and removal.proof["reason"] == trigger, facts)
     seen.claim("end-of-service-told", told.ended is not None, told.ended)
-    seen.evidence["end-of-service-signed-by"] = "the releases role, through the repository's own room"
+    seen.evidence["end-of-service-signed-by"] = "the releases role; no command does it yet"
     return seen
 
 

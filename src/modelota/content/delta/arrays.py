@@ -152,9 +152,7 @@ def contexts(base: U8, elements: Elements, first: int, count: int) -> U8:
     return np.minimum(np.maximum(e, first) - e.dtype.type(first), count - 1).astype(np.uint8)
 
 
-def forward(
-    base: U8, target: U8, elements: Elements, drop: int, listed: U32, alphabet: Alphabet
-) -> Differences:
+def forward(base: U8, target: U8, elements: Elements, drop: int, listed: U32, alphabet: Alphabet) -> Differences:
     """What makes `target` of `base`.
 
     Args:
@@ -189,24 +187,6 @@ def forward(
     lower = magnitude[changed].astype(np.uint32) >> np.uint32(drop)
     extras = pack_bits(lower & ((np.int64(1) << bits) - 1).astype(np.uint32), bits)
     return Differences(tokens, counts, seen, Leftover(signs, extras))
-
-
-def leftover_bits(tokens: U8, listed: int, alphabet: Alphabet) -> tuple[int, int]:
-    """How many bits of signs and of extras these tokens leave over.
-
-    Raises:
-        RefuseContent: `delta-invalid`: a token is none, with so many listed.
-    """
-    signs = int(np.count_nonzero(tokens))
-    large = tokens[tokens >= DIRECT]
-    if not large.size:
-        return signs, 0
-    if int(large.max()) >= LISTED + listed:
-        raise invalid("tokens")
-    plain = large[large < LISTED] if listed else large
-    if plain.size and int(plain.max()) >= alphabet.end:
-        raise invalid("tokens")
-    return signs - (large.size - plain.size), int(alphabet.extra_bits[plain].sum())
 
 
 def inverse(

@@ -12,7 +12,7 @@ from modelota.content.delta.coded import Reader
 from modelota.content.delta.contract import DIRECT, LISTED, U8, U32, Elements, Leftover, invalid, slot_of
 from modelota.content.delta.lanes import CONTEXTS_MAX, COST_ONE, context_costs
 from modelota.content.delta.tables import SYMBOLS
-from modelota.content.delta.tokens import COARSE, FINE
+from modelota.content.delta.tokens import COARSE, FINE, leftover_bits
 
 WIDTHS: Final = (1, 2, 4)
 LISTED_MAX: Final = 128
@@ -110,7 +110,7 @@ def decode_elements(reader: Reader, base: U8) -> U8:
 
     def tail_bytes(tokens: U8) -> int:
         nonlocal signs
-        sign_bits, extra_bits = arrays.leftover_bits(tokens, listed.size, alphabet)
+        sign_bits, extra_bits = leftover_bits(tokens, listed.size, alphabet)
         signs = (sign_bits + 7) // 8
         return signs + (extra_bits + 7) // 8
 

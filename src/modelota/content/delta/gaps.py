@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelota.content.delta import arrays, lanes
+from modelota.content.delta import lanes
 from modelota.content.delta.bits import pack_bits, unpack_bits
 from modelota.content.delta.coded import Reader
 from modelota.content.delta.contract import U8, U32, Positions, invalid
 from modelota.content.delta.lanes import COST_ONE, coded_cost
 from modelota.content.delta.tables import SYMBOLS
-from modelota.content.delta.tokens import FINE, tokens_of
+from modelota.content.delta.tokens import FINE, leftover_bits, tokens_of
 
 
 def gaps_between(positions: Positions) -> U32:
@@ -41,7 +41,7 @@ def decode_gaps(reader: Reader, count: int, places: int) -> Positions:
         RefuseContent: `delta-invalid`.
     """
     zeros = np.zeros(count, dtype=np.uint8)
-    tokens, extras = lanes.decode(reader, zeros, 1, lambda found: (arrays.leftover_bits(found, 0, FINE)[1] + 7) // 8)
+    tokens, extras = lanes.decode(reader, zeros, 1, lambda found: (leftover_bits(found, 0, FINE)[1] + 7) // 8)
     bits = FINE.extra_bits[tokens]
     gaps = FINE.start[tokens] | unpack_bits(np.frombuffer(extras, dtype=np.uint8), np.cumsum(bits) - bits, bits)
     where = np.cumsum(gaps.astype(np.int64) + 1) - 1

@@ -96,7 +96,9 @@ class NativeLoops:
         """See `Loops`."""
         _need(base.size == target.size and target.size % elements.width == 0, "sizes")
         count = target.size // elements.width
-        return self._encode("delta_encode_elements", 8 * count, 9 * count, _at(target), _at(base), target.size, *elements)
+        return self._encode(
+            "delta_encode_elements", 8 * count, 9 * count, _at(target), _at(base), target.size, *elements
+        )
 
     def decode_elements(self, coded: U8, base: U8) -> tuple[U8, int]:
         """See `Loops`."""

@@ -1,4 +1,4 @@
-"""Magnitudes as tokens: 0 … 15 as they are; above, the octave and maybe two bits below the first, the rest left over."""
+"""Magnitudes as tokens: 0 … 15 as they are; above, the octave, finely in four steps; the rest is left over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from modelota.content.delta.contract import DIRECT, LISTED, U8, U32
+from modelota.content.delta.contract import DIRECT, LISTED, U8, U32, invalid
 
 _OCTAVES: Final = 28  # of magnitudes of 32 bits, above those with a token of their own
 
@@ -53,3 +53,21 @@ def tokens_of(magnitude: npt.NDArray[np.unsignedinteger], alphabet: Alphabet = F
         step = (magnitude[large].astype(np.int64) >> (octave - steps)) & ((1 << steps) - 1)
         out[large] = DIRECT + ((octave - 4) << steps) + step
     return out
+
+
+def leftover_bits(tokens: U8, listed: int, alphabet: Alphabet) -> tuple[int, int]:
+    """How many bits of signs and of extras these tokens leave over.
+
+    Raises:
+        RefuseContent: `delta-invalid`: a token is none, with so many listed.
+    """
+    signs = int(np.count_nonzero(tokens))
+    large = tokens[tokens >= DIRECT]
+    if not large.size:
+        return signs, 0
+    if int(large.max()) >= LISTED + listed:
+        raise invalid("tokens")
+    plain = large[large < LISTED] if listed else large
+    if plain.size and int(plain.max()) >= alphabet.end:
+        raise invalid("tokens")
+    return signs - (large.size - plain.size), int(alphabet.extra_bits[plain].sum())

@@ -11,7 +11,7 @@ from modelota.i18n.texts import mark
 _CHECK_AGAIN = mark("Run “modelota device check” and look at the offer it shows.")
 _SEE_VERSIONS = mark("“modelota device versions” lists the versions there are.")
 
-_SHOW_PLAN = mark("Run “modelota device uninstall” and look at the plan it shows.")
+_SHOW_PLAN = mark("Run the command without --accept and look at the plan it shows.")
 
 ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     # -- what the device has ----------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     ),
     "offer-expired": Sentence(mark("The offer {digest} expired at {expired_at}."), _CHECK_AGAIN),
     "decision-required": Sentence(
-        mark("An update needs a person's decision, and nobody can be asked here."),
-        mark("Read the offer with “modelota device check”, then run “modelota device update --accept DIGEST”."),
+        mark("This needs a person's decision, and nobody can be asked here."),
+        mark("Read what is shown (for an update: “modelota device check”), then name its digest with --accept."),
     ),
     "ceiling-exceeded": Sentence(
         mark("The update now needs {need_bytes}, more than the {ceiling_bytes} you agreed to."),
