@@ -53,9 +53,9 @@ def fill(disk: Path, *, but_bytes: int) -> Path:
 
 
 def nothing_staged(device: DeviceUnderTest) -> None:
-    """Neither a partial slot nor a slot; what was set aside for it is free again."""
+    """Neither a package nor a slot, in part or whole; what was set aside for them is free again."""
     model = device.layout.model(MODEL)
-    assert not list(model.staging.glob("*/slot"))
+    assert not [path for path in model.staging.rglob("*") if path.is_file()]
     assert not model.slots.exists() or not list(model.slots.iterdir())
 
 

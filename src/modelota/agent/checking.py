@@ -5,36 +5,30 @@ Runs in the worker. Nothing but metadata is fetched here (clause 5.1-c).
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 import modelota
 from modelota.agent.config import Config
+from modelota.agent.device_offers import DeviceOffers
 from modelota.agent.enrol import Membership
-from modelota.agent.holdings import Holdings
 from modelota.agent.journal import Journal
-from modelota.agent.offers import build_offer, estimate
-from modelota.agent.preflight import profile_for, storage_share_percent
+from modelota.agent.offers import build_offer
+from modelota.agent.preflight import storage_share_percent
 from modelota.agent.states import State
 from modelota.agent.uninstalling import allocated_bytes
-from modelota.agent.verifying import ReadingPace, verify_slots
-from modelota.agent.withdrawals import keep_withdrawals, withdrawal_of
+from modelota.agent.withdrawals import keep_withdrawals
 from modelota.clock import Clock, iso
-from modelota.delivery import planner, releases
+from modelota.delivery import releases
 from modelota.delivery.mirrors import open_mirrors
 from modelota.delivery.stores import ObjectStore
 from modelota.delivery.trust import Refreshed, TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
-from modelota.runtime.protocol import runtimes
 from modelota.spec.api import ErrorBody
-from modelota.spec.api_life import SlotCheck
-from modelota.spec.manifest import Manifest, Requires, Variant
-from modelota.spec.offer import WITHDRAWN, Offer, Plan
-from modelota.spec.slot import SlotId
-from modelota.storage.assembly import peak_space_bytes
-from modelota.storage.durable import Disk, free_bytes
+from modelota.spec.offer import WITHDRAWN
+from modelota.storage.durable import free_bytes
 from modelota.storage.layout import Layout
-from modelota.storage.sources import Sources
-from modelota.telemetry.profile import DeviceProfile, check_requirements
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,17 +73,29 @@ class Checker:
         self, layout: Layout, journal: Journal, membership: Membership, clock: Clock, config: Config | None = None
     ) -> None:
         self._layout = layout
-        self.holdings = Holdings(layout, journal, config or Config(), Disk((layout.root,), journal.ledger))
+        self.local = DeviceOffers(layout, journal, config)
         self._journal = journal
         self._membership = membership
         self._clock = clock
-        network = (config or Config()).network
+        self._network = (config or Config()).network
         place = journal.place()
-        urls = (*((place,) if place else ()), membership.url, *network.mirrors)
-        self.store: ObjectStore = open_mirrors(urls, proxy=network.proxy)
-        self._places_left = len(urls)
-        self.client = TrustClient(
-            self.store, layout.trust_cache, JournalTrust(journal), clock, anchor=membership.anchor
+        self._urls = (*((place,) if place else ()), membership.url, *self._network.mirrors)
+        self._places_left = len(self._urls)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The repository, opened when it is asked first: what the device holds needs none."""
+        return open_mirrors(self._urls, proxy=self._network.proxy)
+
+    @cached_property
+    def client(self) -> TrustClient:
+        """What of the repository may be trusted."""
+        return TrustClient(
+            self.store,
+            self._layout.trust_cache,
+            JournalTrust(self._journal),
+            self._clock,
+            anchor=self._membership.anchor,
         )
 
     def check(self, model: str, *, allow_stale: bool, version: str | None = None) -> Found:
@@ -171,95 +177,6 @@ class Checker:
             raise RefuseContent("release-withdrawn", model=model, version=version, reason=withdrawal.reason)
         return [version] if state.current is None or state.current.version != version else []
 
-    def verify(self, model: str, pace: ReadingPace | None = None) -> tuple[SlotCheck, ...]:
-        """Read every installed version; see `verify_slots`."""
-        return verify_slots(self.holdings, self._journal, self.manifest, model, pace)
-
-    def offer_repair(self, model: str, slot: SlotId) -> str:
-        """Make the offer to mend an installed version; it fetches only what no slot holds whole.
-
-        Raises:
-            AskPerson: `version-not-kept`, `no-space`.
-            RefuseContent: `manifest-mismatch`.
-        """
-        description = self._journal.slot(model, slot)
-        if description is None:
-            raise AskPerson("version-not-kept", version=slot.version)
-        state = self._journal.state(model)
-        manifest = self.manifest(description.manifest_digest)
-        plan = planner.plan_repair(manifest, description.manifest_digest, slot.variant, held=self.sources(model).held)
-        current = self._journal.slot(model, state.current) if state.current else None
-        offer = build_offer(
-            manifest,
-            plan,
-            current=current,
-            kept=state.slots,
-            failed_before=False,
-            storage_share_percent=None,
-            stale_since=None,
-            direction="repair",
-            peak_bytes=self._peak_space_bytes(manifest, manifest.variant(slot.variant), plan),
-        )
-        return self._keep_offer(offer, plan, manifest.variant(slot.variant))
-
-    def offer_kept(self, model: str, slot: SlotId) -> str:
-        """Make the offer to go back to a version that is kept without a slot; needs no repository (5.2.3-b).
-
-        Every chunk it counts on is looked at, so that an offer of 0 bytes fetches nothing; what is not whole any more
-        is in the planned bytes.
-
-        Raises:
-            AskPerson: `version-not-kept`, `no-space`.
-            RefuseContent: `manifest-mismatch`.
-        """
-        description = self._journal.slot(model, slot)
-        if description is None:
-            raise AskPerson("version-not-kept", version=slot.version)
-        state = self._journal.state(model)
-        manifest, digest = self.manifest(description.manifest_digest), description.manifest_digest
-        variant = manifest.variant(slot.variant)
-        sources = self.sources(model)
-        held = sources.held & {manifest.chunks[index].digest for file in variant.files for index in file.chunks}
-        lost = sources.damaged(held)
-        bases = {(installed.version, installed.variant) for installed in state.slots}
-        plan = planner.plan_cheapest(manifest, digest, slot.variant, held=sources.held - lost, bases=bases)
-        offer = build_offer(
-            manifest,
-            plan,
-            current=self._journal.slot(model, state.current) if state.current else None,
-            kept=state.slots,
-            failed_before=slot.version in state.failed,
-            storage_share_percent=None,
-            stale_since=None,
-            peak_bytes=self._peak_space_bytes(manifest, variant, plan),
-            withdrawn=withdrawal_of(self._journal, model, slot.version) is not None,
-        )
-        return self._keep_offer(offer, plan, variant)
-
-    def require_unsuitable(self, model: str) -> None:
-        """Check that this device does not meet what the version in use requires (requirement 7.3.1).
-
-        Raises:
-            AskPerson: `no-model-installed`; `hardware-suits`: it does.
-            RefuseContent: `manifest-mismatch`.
-        """
-        state = self._journal.state(model)
-        slot = self._journal.slot(model, state.current) if state.current else None
-        if slot is None:
-            raise AskPerson("no-model-installed", model=model)
-        requires = self.manifest(slot.manifest_digest).variant(slot.slot.variant).requires
-        unmet = check_requirements(
-            requires,
-            self._profile(requires),
-            agent_version=modelota.__version__,
-            runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
-            runtime=slot.runtime.name,
-            peak_space_bytes=0,
-            root=self._layout.root,
-        )
-        if not unmet:
-            raise AskPerson("hardware-suits", model=model, version=slot.slot.version)
-
     def recheck(self, offer_digest: str) -> dict[str, object]:
         """Look once more before anything is fetched: is the release still admitted, does the device still fit?
 
@@ -288,22 +205,14 @@ class Checker:
                 raise
             # pinned by its digest: what could not be learnt now changes nothing about what was accepted
             facts = {"refreshed": False, "code": error.code}
-        manifest = self.manifest(offer.manifest_digest)
+        manifest = self.local.manifest(offer.manifest_digest)
         plan = self._journal.plan(offer_digest)
         assert plan is not None
         staged_bytes = allocated_bytes(self._layout.model(offer.model).staging)
-        unmet = self._unmet(manifest, manifest.variant(offer.to_variant), plan, credit_bytes=staged_bytes)
+        unmet = self.local.unmet(manifest, manifest.variant(offer.to_variant), plan, credit_bytes=staged_bytes)
         if unmet:
             raise unmet[0]
         return facts
-
-    def manifest(self, digest: str) -> Manifest:
-        """The pinned manifest.
-
-        Raises:
-            RefuseContent: `manifest-mismatch` when it is not there.
-        """
-        return self.holdings.manifest(digest)
 
     def _offer(self, documents: releases.ModelDocuments, version: str, state: State, stale_since: str | None) -> str:
         loaded = releases.load_manifest(self.client, documents, version)
@@ -316,7 +225,7 @@ class Checker:
                 need=", ".join(manifest.device_models[:8]),
                 found=found,
             )
-        variant, plan = self._choose(manifest, loaded.digest, state)
+        variant, plan = self.local.choose(manifest, loaded.digest, state)
         current = self._journal.slot(manifest.model, state.current) if state.current else None
         share_percent = storage_share_percent(
             self._layout.model(manifest.model),
@@ -324,7 +233,7 @@ class Checker:
             variant.name,
             free_bytes(self._layout.root),
             current=current.slot.name if current else None,
-            keep_bytes=self.holdings.kept_bytes_after(manifest, variant),
+            keep_bytes=self.local.holdings.kept_bytes_after(manifest, variant),
         )
         offer = build_offer(
             manifest,
@@ -334,61 +243,13 @@ class Checker:
             failed_before=version in state.failed,
             storage_share_percent=share_percent,
             stale_since=stale_since,
-            peak_bytes=self._peak_space_bytes(manifest, variant, plan),
+            peak_bytes=self.local.peak_space_bytes(manifest, variant, plan),
         )
         self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
         self._journal.keep_notes(
             manifest.model, version, {str(language): text for language, text in manifest.notes.items()}
         )
-        return self._keep_offer(offer, plan, variant)
-
-    def _keep_offer(self, offer: Offer, plan: Plan, variant: Variant) -> str:
-        estimate_s, is_guess = estimate(plan, variant, self._journal.rate)
-        return self._journal.keep_offer(offer, plan, estimate_s=estimate_s, estimate_is_guess=is_guess)
-
-    def sources(self, model: str) -> Sources:
-        """The chunks that the device should hold of `model`, without those that were found damaged."""
-        return self.holdings.sources(model)
-
-    def _choose(self, manifest: Manifest, digest: str, state: State) -> tuple[Variant, Plan]:
-        """The first variant in the publisher's order (best first) that this device can run, and the plan for it."""
-        reasons: list[AskPerson] = []
-        held = self.sources(manifest.model).held
-        bases = {(slot.version, slot.variant) for slot in state.slots}
-        for variant in manifest.variants:
-            plan = planner.plan_cheapest(manifest, digest, variant.name, held=held, bases=bases)
-            unmet = self._unmet(manifest, variant, plan)
-            if not unmet:
-                return variant, plan
-            reasons.extend(unmet)
-        if len(manifest.variants) == 1:
-            raise reasons[0]
-        detail = "; ".join(str(reason) for reason in reasons)[:300]
-        raise AskPerson("no-runnable-variant", version=manifest.version, detail=detail)
-
-    def _unmet(
-        self, manifest: Manifest, variant: Variant, plan: Plan, *, credit_bytes: int = 0
-    ) -> tuple[AskPerson, ...]:
-        return check_requirements(
-            variant.requires,
-            self._profile(variant.requires),
-            agent_version=modelota.__version__,
-            runtime_versions={name: runtime.version() for name, runtime in runtimes().items()},
-            runtime=variant.runtime.name,
-            peak_space_bytes=max(0, self._peak_space_bytes(manifest, variant, plan) - credit_bytes),
-            root=self._layout.root,
-        )
-
-    def _peak_space_bytes(self, manifest: Manifest, variant: Variant, plan: Plan) -> int:
-        return peak_space_bytes(
-            manifest,
-            plan,
-            kept_bytes=self.holdings.kept_bytes_after(manifest, variant),
-            sealed=self.holdings.at_rest(manifest, variant) == "sealed",
-        )
-
-    def _profile(self, requires: Requires) -> DeviceProfile:
-        return profile_for(self._layout, self._journal, requires)
+        return self.local.keep(offer, plan, variant)
 
     def _keep_releases(self, model: str, documents: releases.ModelDocuments) -> None:
         rows: list[tuple[str, str, str]] = []

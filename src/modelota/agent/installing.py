@@ -79,13 +79,13 @@ class Installer:
             raise RefuseContent("manifest-mismatch", model="", version="", detail=f"no offer {offer_digest}")
         self._digest = offer_digest
         self._offer: Offer = view.offer
-        self._manifest: Manifest = checker.manifest(self._offer.manifest_digest)
-        self._sources = checker.sources(self._offer.model)
+        self._manifest: Manifest = checker.local.manifest(self._offer.manifest_digest)
+        self._sources = checker.local.sources(self._offer.model)
         self._offered: Plan = plan
         self._plan = planner.without(plan, self._manifest, journal.damaged(self._offer.model))
         self._variant = self._manifest.variant(self._offer.to_variant)
         self._model = layout.model(self._offer.model)
-        self._at_rest = checker.holdings.at_rest(self._manifest, self._variant)
+        self._at_rest = checker.local.holdings.at_rest(self._manifest, self._variant)
         work = self._model.staging / offer_digest[:16]
         self._partial = work / "slot"
         self._packs = work / "packs"
@@ -102,7 +102,7 @@ class Installer:
     def _assembly(self, directory: Path | None = None) -> Assembly:
         directory = directory or self._partial
         slot = SlotId(self._manifest.version, self._variant.name)
-        secret = self._checker.holdings.secret_of(self._manifest.model, slot, self._at_rest)
+        secret = self._checker.local.holdings.secret_of(self._manifest.model, slot, self._at_rest)
         if secret is None:
             return Assembly(directory, self._manifest, self._variant, self._disk)
         return SealedAssembly(directory, self._manifest, self._variant, self._disk, secret)
@@ -120,8 +120,13 @@ class Installer:
         try:
             staging.scan()
             missing = assembly.missing(self._plan, staging)
-            staging.reserve(missing)
-            self._reserve_slot(assembly)
+            try:
+                staging.reserve(missing)
+                pass
+            except AskPerson:
+                if len(missing) == len(self._plan.frames):  # nothing was fetched that would be lost
+                    self._disk.remove(self._packs)
+                raise
             total = self._plan.fetch_bytes
             have = total - sum(frame.length_bytes for frame in missing)
             report(have, total)

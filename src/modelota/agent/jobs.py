@@ -11,6 +11,7 @@ from typing import Any
 from modelota.agent.checking import Checker
 from modelota.agent.cleaning.cleaning import clean_basic
 from modelota.agent.config import read_config
+from modelota.agent.device_offers import DeviceOffers
 from modelota.agent.enrol import class_keys, membership_of, open_journal
 from modelota.agent.holdings import Holdings
 from modelota.agent.installing import Installer, Report
@@ -43,12 +44,12 @@ class Jobs:
         user_data = UserDataJobs(self._layout, self._journal, self._disk, self._clock)
         self._in_thread: dict[str, Callable[[Arguments, Report], object]] = {
             "check": self._check,
-            "verify": lambda arguments, _: self._checker().verify(arguments["model"]),
-            "scrub": lambda arguments, _: self._checker().verify(
+            "verify": lambda arguments, _: self._local().verify(arguments["model"]),
+            "scrub": lambda arguments, _: self._local().verify(
                 arguments["model"], ReadingPace(self._config.scrub.bytes_per_s)
             ),
-            "offer-repair": lambda arguments, _: self._checker().offer_repair(*_slot_of(arguments)),
-            "offer-kept": lambda arguments, _: self._checker().offer_kept(*_slot_of(arguments)),
+            "offer-repair": lambda arguments, _: self._local().offer_repair(*_slot_of(arguments)),
+            "offer-kept": lambda arguments, _: self._local().offer_kept(*_slot_of(arguments)),
             "keep": self._keep,
             "rechecking": lambda arguments, _: self._checker().recheck(arguments["offer_digest"]),
             "verifying": lambda arguments, report: self._installer(arguments).verify(report),
@@ -68,6 +69,9 @@ class Jobs:
 
     def _checker(self) -> Checker:
         return Checker(self._layout, self._journal, self._membership, self._clock, self._config)
+
+    def _local(self) -> DeviceOffers:
+        return DeviceOffers(self._layout, self._journal, self._config)
 
     def _installer(self, arguments: Arguments) -> Installer:
         return Installer(
@@ -123,7 +127,7 @@ class Jobs:
     def _plan_removal(self, arguments: Arguments, _: Report) -> object:
         model = arguments["model"]
         if arguments["reason"] == "unsuitable-hardware":
-            self._checker().require_unsuitable(model)
+            self._local().require_unsuitable(model)
         uninstaller = Uninstaller(self._layout, self._journal, self._disk, self._clock)
         plan = uninstaller.plan(model, arguments["reason"], arguments["user_data"])
         return RemovalPlanView(plan=plan, digest=plan.identity)
