@@ -79,6 +79,8 @@ def wish(**changes: Any) -> Wish:
     [
         (SLOWER, {}, "passed"),
         (PROMISE, {}, "passed"),
+        (PROMISE, {"inconclusive": True, "outcome": {"result": "cancelled", "error": None}}, "not measured yet"),
+        (PROMISE, {"inconclusive": True, "active": PROMISE.version}, "failed"),
         (SLOWER, {"active": SLOWER.version}, "failed"),
         (SLOWER, {"serves": None}, "failed"),
         (SLOWER, {"offered": SLOWER.version}, "failed"),

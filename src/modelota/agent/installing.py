@@ -122,7 +122,7 @@ class Installer:
             missing = assembly.missing(self._plan, staging)
             try:
                 staging.reserve(missing)
-                pass
+                self._reserve_slot(assembly)
             except AskPerson:
                 if len(missing) == len(self._plan.frames):  # nothing was fetched that would be lost
                     self._disk.remove(self._packs)

@@ -164,7 +164,7 @@ def own_data(stage: Stage) -> OwnData:
     """Go to each version and back, writing before and after; then carry the data to another device."""
     workshop = stage.workshop
     workshop.publish(_release(stage, Trip(FIRST, 1, crashes=False)))
-    device = stage.device("s", workshop, USER_DATA, config=_WATCH)
+    device = stage.device("x", workshop, USER_DATA, config=_WATCH)
     device.start()
     _take(device, FIRST)
     plain = _write(device, "letters/before.bin")

@@ -20,6 +20,7 @@ FIRST: Final = "1.1.1"
 _LONG_ANSWER: Final = "word " * 60  # one word is a token; a speed over fewer than 200 says nothing
 _REQUESTS: Final = 6
 _REQUESTS_MAX: Final = 60
+_RESULT_S: Final = 12.0  # the device repeats an inconclusive test meanwhile
 _ANSWERS_OF_TESTS: Final = 8  # more than a self-test asks for, so that it passes
 _TOKENS: Final = 64
 _WATCH: Final[Mapping[str, Mapping[str, object]]] = {"watch": {"sample_s": 1, "min_requests": 5}}
@@ -75,6 +76,7 @@ class Provoked:
         active: version in use afterwards.
         serves: the version that answers a request for the engine.
         offered: the version that a later check offers, or None.
+        inconclusive: the device was too busy to judge a speed, said so and waited; then it was cancelled.
     """
 
     trial: Trial
@@ -85,6 +87,7 @@ class Provoked:
     active: str | None
     serves: str | None
     offered: str | None
+    inconclusive: bool = False
 
 
 @dataclass
@@ -156,6 +159,9 @@ def _release(
 def _provoke(device: Device, trial: Trial) -> Provoked:
     before, started = device.status()["last_outcome"], time.monotonic()
     device.accept_offer(version=trial.version)
+    inconclusive = trial.before_use and _stays_inconclusive(device, before)
+    if inconclusive:
+        device.control("cancel")
     outcome = device.outcome(before)
     came_into_use = outcome["result"] == "done" and outcome["active_version"] == trial.version
     if came_into_use:
@@ -164,10 +170,25 @@ def _provoke(device: Device, trial: Trial) -> Provoked:
         outcome = device.outcome(outcome)
     seconds = time.monotonic() - started
     texts = {language: device.command("status", "--lang", language).out for language in ("zh", "en")}
-    active = device.status()["active_version"]
     return Provoked(
-        trial, came_into_use, outcome, seconds, texts, active, serving_version(device), offered_version(device)
+        trial=trial,
+        came_into_use=came_into_use,
+        outcome=outcome,
+        seconds=seconds,
+        texts=texts,
+        active=device.status()["active_version"],
+        serves=serving_version(device),
+        offered=offered_version(device),
+        inconclusive=inconclusive,
     )
+
+
+def _stays_inconclusive(device: Device, before: Json | None) -> bool:
+    """Whether the self-test comes to no result for a while, because the machine is busy with other things."""
+    with suppress(Unreached):
+        device.until(lambda: device.status()["last_outcome"] != before, "a result", timeout_s=_RESULT_S)
+    error = device.status()["error"] or {}
+    return error.get("code") == "self-test-inconclusive"
 
 
 def _wish(device: Device) -> Wish:
