@@ -70,7 +70,7 @@ async def uninstall(
                     command=command if root == device_root(None) else f"{command} --root {root}",
                 )
                 raise Reported(AskPerson("decision-required", digest=view.digest), "unchanged")
-            await _confirm(session, offers_backup=user_data == "remove")
+            await _confirm(session)
             return await _carry_out(access, session, view.digest, "terminal", proof)
         return await _carry_out(access, session, accept, "script", proof)
 
@@ -110,17 +110,18 @@ def _show(session: Session, view: api_life.RemovalPlanView) -> None:
         language=session.language,
     ):
         session.line(line)
+    if plan.user_data == "remove":
+        session.line()
+        session.say("Your data are removed too. “modelota device backup FILE” keeps an encrypted copy of them.")
 
 
-async def _confirm(session: Session, *, offers_backup: bool) -> None:
+async def _confirm(session: Session) -> None:
     """Ask for the word itself: pressing enter, or a letter, removes nothing.
 
     Raises:
         AskPerson: `cancelled-by-user`.
     """
     session.line()
-    if offers_backup:
-        session.say("Your data are removed too. “modelota device backup FILE” keeps an encrypted copy of them.")
     question = session.texts.say("Type “uninstall” to remove all of this, anything else to stop: ")
     await ask_word(question, _WORDS, action="uninstall")
 

@@ -18,6 +18,7 @@ import blake3
 import zstandard
 
 BLOCK_BYTES: Final = 64 * 1024
+PAGE_BYTES: Final = 4096
 WINDOW_BYTES: Final = 24
 WINDOWS: Final = 400
 _WINDOW_LOG_MIN: Final = 20
@@ -124,6 +125,12 @@ def entropy_bits(block: bytes) -> float:
 def entropy_floor_bits(size_bytes: int) -> float:
     """What a block of random bytes practically never falls below: the expected bias (Miller and Madow), three times."""
     return 8 - 3 * 255 / (2 * size_bytes * math.log(2))
+
+
+def written_pages(data: bytes) -> bytes:
+    """A file's bytes without pages of zeros: space that was set aside and not written yet holds nothing."""
+    pages = (data[start : start + PAGE_BYTES] for start in range(0, len(data), PAGE_BYTES))
+    return b"".join(page for page in pages if any(page))
 
 
 def low_entropy_blocks(data: bytes) -> tuple[int, int, float]:

@@ -6,7 +6,7 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from modelota.conformance.device import Device
 from modelota.conformance.publisher import PACKS
@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 _CRASHES = 3
 _GARBLED_OFFSET = 20_000  # within a difference between two steps
+_TRIES_WITHOUT_SPACE: Final = 200
 
 
 @dataclass
@@ -153,7 +154,8 @@ def _damaged(stage: Stage, device: Device, told: Failures, where: tuple[str, str
 def _while_deploying(stage: Stage, device: Device, told: Failures) -> None:
     """No space while writing: it waits and says so, and can be cancelled."""
     stage.workshop.publish(stage.step("1.1.4"))
-    _restart(device, "deploy.chunk@1=ENOSPC")
+    # also when it tries again by itself, so that it waits as long as it is looked at
+    _restart(device, ";".join(f"deploy.chunk@{nth}=ENOSPC" for nth in range(1, _TRIES_WITHOUT_SPACE)))
     before = device.status()
     device.accept_offer()
     device.until(lambda: bool(device.status()["paused"]), "the update to wait for space")

@@ -10,7 +10,7 @@ from modelota.conformance.chapters.interruptions import CONNECTIONS, allowance_b
 from modelota.conformance.chapters.main_story import Installation, first_install, second_update
 from modelota.conformance.chapters.refusals import transport
 from modelota.conformance.chapters.staging import staged
-from modelota.conformance.readings import files_below, low_entropy_blocks, windows_found, windows_of
+from modelota.conformance.readings import files_below, low_entropy_blocks, windows_found, windows_of, written_pages
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
@@ -53,7 +53,7 @@ def sealed(stage: Stage) -> Examination:
     plain = b"".join(path.read_bytes() for path in stage.family.plain(first.table))
     windows = windows_of(plain)
     published = b"".join(path.read_bytes() for path in files_below(stage.publisher.public / "packs"))
-    lying = b"".join(path.read_bytes() for path in files_below(stage.chapter(staged)))
+    lying = b"".join(written_pages(path.read_bytes()) for path in files_below(stage.chapter(staged)))
     control = windows_found(plain, windows)
     seen.claim("the-search-finds-them-in-the-model", control == len(windows) > 50, {"windows": len(windows)})
     for name, data in (("packs", published), ("staging", lying)):
