@@ -410,3 +410,17 @@ async def test_what_is_decided_ends_self_tests_that_are_run_again(
     await bench.loop.post(s.RemovalAsked(plan_digest=OFFER, authority="uid:0", channel="host", reason="user"))
     assert order == ["retest ended"]
     await bench.worker.begun.wait()
+
+
+async def test_a_copy_of_user_data_that_a_kill_cut_short_goes_when_the_operation_ends(bench: Bench) -> None:
+    """A worker that is killed while it copies leaves a temporary file, which does not wait for the next start."""
+    backups = bench.layout.model(MODEL).backups
+    backups.mkdir()
+    left, whole = backups / ".9-1.1.1.sealed.tmp", backups / "8-1.1.1.sealed"
+    bench.journal.ledger.will_create(left.resolve(), "temporary")
+    for path in (left, whole):
+        path.write_bytes(b"x")
+    bench.become(update=bench.updating("activating"))
+    await bench.loop.post(s.Failed(phase="activating", error=ErrorBody(code="worker-crashed"), branch="try-later"))
+    assert [path.name for path in backups.iterdir()] == [whole.name]
+    assert bench.journal.ledger.temporaries() == []

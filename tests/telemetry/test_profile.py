@@ -72,9 +72,12 @@ def test_a_device_that_tells_nothing_is_unknown_with_reasons(tmp_path: Path) -> 
     assert profile.memory_bytes is profile.memory_available_bytes is profile.cpu_features is profile.os_version is None
     assert set(profile.reasons) == {
         "accelerator",
+        "accelerators",
         "cpu_features",
+        "gops",
         "memory_available_bytes",
         "memory_bytes",
+        "memory_gb_s",
         "os_version",
     }
 

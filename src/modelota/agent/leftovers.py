@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from modelota.agent.journal import Journal
 from modelota.clock import Clock
@@ -30,3 +31,11 @@ def remove_leftovers(root_layout: Layout, model: str, keep: Collection[str], clo
                 disk.remove(layout.slots / name)
     finally:
         journal.close()
+
+
+def remove_cut_short(journal: Journal, disk: Disk, directory: Path) -> None:
+    """Remove what a killed worker left half written in `directory`; nobody writes there between operations."""
+    place = directory.resolve()
+    for left in journal.ledger.temporaries():
+        if left.parent == place:
+            disk.remove(left)

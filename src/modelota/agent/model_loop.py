@@ -13,7 +13,7 @@ from modelota.agent.following import follow, unforeseen
 from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
-from modelota.agent.leftovers import remove_leftovers
+from modelota.agent.leftovers import remove_cut_short, remove_leftovers
 from modelota.agent.machine import step
 from modelota.agent.retesting import Retester
 from modelota.agent.serving import Serving
@@ -358,11 +358,11 @@ class ModelLoop:
                 if self._layout.staging.exists() or leaving:
                     await asyncio.to_thread(remove_leftovers, self._root_layout, self.model, names, self._clock)
                 self._journal.forget_slots(self.model, (*keep, *seal))
+            remove_cut_short(self._journal, self._disk, self._layout.backups)
             for description in self._journal.slots(self.model):  # slots of an agent that did not do so
                 self._slots.keep_description(description, self._journal.manifest_body(description.manifest_digest))
         except ModelotaError as error:
-            # what could not be removed now is tried again at the next start; the version in use does not depend on it
-            self._note("clean-failed", _body(error))
+            self._note("clean-failed", _body(error))  # tried again at the next start; nothing in use depends on it
         self._watch()
 
     async def _keep(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:

@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -270,6 +270,8 @@ class Disk:
                 self._calls.unlink(temporary)
                 raise
             self.sync_directory(inside.parent)
+        with suppress(ModelotaError):  # the switch is done; a row too many costs one look at the next start
+            self._ledger.removed(temporary)
 
     def set_mode(self, path: Path, mode: int) -> None:
         """Change permissions of a file or directory of ours."""
