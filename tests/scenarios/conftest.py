@@ -12,6 +12,7 @@ import pytest
 from modelota.agent.enrol import enrol
 from modelota.clock import SystemClock
 from modelota.repository.founding import init
+from modelota.repository.packages import PackageChoice
 from modelota.repository.passphrases import Passphrases
 from modelota.repository.publish import publish
 from modelota.repository.workspace import Workspace
@@ -66,10 +67,11 @@ class Publisher:
         memory_bytes: int = 0,
         expect: str = "assistant",
         beside: Mapping[str, bytes] | None = None,
+        baselines: tuple[str, ...] | None = None,
     ) -> None:
         """Publish `model`, or a script that answers as `version`; its self-test expects `expect` in the answer.
 
-        `beside` holds further files of the same variant, by name.
+        `beside` holds further files of the same variant, by name; differences start from `baselines`, or the usual.
         """
         source = self.place / f"source-{version}"
         source.mkdir()
@@ -85,7 +87,13 @@ class Publisher:
             files=", ".join(f'{{ source = "{name}" }}' for name in contents),
         )
         (source / "release.toml").write_text(text, encoding="utf-8")
-        publish(self.workspace, source / "release.toml", clock=self.clock, passphrases=self.passphrases)
+        publish(
+            self.workspace,
+            source / "release.toml",
+            clock=self.clock,
+            passphrases=self.passphrases,
+            packages=PackageChoice(baselines=baselines),
+        )
 
     def device(self, name: str = "device", *, url: str | None = None) -> DeviceUnderTest:
         """An enrolled device that is not running."""

@@ -135,7 +135,8 @@ def two_versions(mode: str, before: bytes, after: bytes) -> Callable[[Publisher,
 
     def prepare(publisher: Publisher, device: DeviceUnderTest) -> None:
         install_first(publisher, device, before)
-        publisher.publish("1.1.2", beside={"adapter.bin": after} if after else None)
+        baselines = None if mode == "differential" else ()
+        publisher.publish("1.1.2", beside={"adapter.bin": after} if after else None, baselines=baselines)
         offer = device.check()
         assert offer is not None
         assert offer["offer"]["mode"] == mode, f"{offer['offer']['mode']} instead of {mode}"
