@@ -119,13 +119,20 @@ def test_what_is_held_as_a_whole_is_not_fetched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved_bytes", "mode"), [(DELTAS_WORTH_BYTES, "incremental"), (DELTAS_WORTH_BYTES + 1, "differential")]
+    ("whole_bytes", "saved_bytes", "mode"),
+    [
+        (1000, DELTAS_WORTH_BYTES, "incremental"),
+        (1000, DELTAS_WORTH_BYTES + 1, "differential"),
+        (20_000, 200, "incremental"),
+        (20_000, 201, "differential"),
+    ],
 )
-def test_deltas_have_to_be_worth_their_name(saved_bytes: int, mode: str) -> None:
-    """A differential plan that saves less than a request costs gives way to the incremental one."""
-    made = plan(manifest(delta_bytes=SIZE - saved_bytes))
+def test_deltas_have_to_be_worth_their_name(whole_bytes: int, saved_bytes: int, mode: str) -> None:
+    """A differential plan that saves less than a request costs, or than a hundredth, gives way to the incremental one."""
+    sealed = (2 * whole_bytes, 2 * whole_bytes, 2 * whole_bytes, whole_bytes)
+    made = plan(manifest(delta_bytes=whole_bytes - saved_bytes, sealed=sealed))
     assert made.mode == mode
-    assert made.fetch_bytes == (SIZE if mode == "incremental" else SIZE - saved_bytes)
+    assert made.fetch_bytes == (whole_bytes if mode == "incremental" else whole_bytes - saved_bytes)
 
 
 def test_the_full_package_is_never_taken_to_save_little() -> None:

@@ -18,7 +18,10 @@ from modelota.spec.offer import Plan, PlannedFrame
 # What this version's decoder knows: what needs no base under its own name, deltas behind their prefix.
 CODECS: Final = BASELESS | {f"{DELTA_PREFIX}{name}" for name in OPERATIONS if name not in BASELESS}
 INCREMENTAL_MAX_PERCENT: Final = 30  # of the sealed full package (requirement 5.2.1-a)
-DELTAS_WORTH_BYTES: Final = 64  # a differential plan that saves no more, less than a request is long, is not worth it
+# A differential plan is worth it when it saves more than both over an incremental one that is allowed: what the headers
+# of one request take, and a hundredth of what would be fetched.
+DELTAS_WORTH_BYTES: Final = 64
+DELTAS_WORTH_PERCENT: Final = 1
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +74,7 @@ def plan_cheapest(
     `INCREMENTAL_MAX_PERCENT` of the full package (requirement 5.2.1-a), whatever packages the publisher made. A
     differential plan may also use deltas against chunks that the device holds; it is allowed when the publisher made
     such a package for a version that the device has, and chosen over an incremental one when it saves more than
-    `DELTAS_WORTH_BYTES`.
+    `DELTAS_WORTH_BYTES` and `DELTAS_WORTH_PERCENT`.
 
     Args:
         manifest: checked.
@@ -107,7 +110,8 @@ def plan_cheapest(
                 if known is not None and fits and frame.length_bytes < known.length_bytes:
                     smallest[route.chunk] = frame
         differential = _plan(manifest, "differential", manifest_digest, variant_name, smallest.values(), local)
-        if not is_small or incremental.fetch_bytes - differential.fetch_bytes > DELTAS_WORTH_BYTES:
+        worth_bytes = max(DELTAS_WORTH_BYTES, incremental.fetch_bytes * DELTAS_WORTH_PERCENT // 100)
+        if not is_small or incremental.fetch_bytes - differential.fetch_bytes > worth_bytes:
             plans.append(differential)
     return min(plans, key=lambda plan: plan.fetch_bytes)  # min keeps the first of equal ones
 
