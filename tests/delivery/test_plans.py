@@ -128,7 +128,7 @@ def test_what_is_held_as_a_whole_is_not_fetched() -> None:
     ],
 )
 def test_deltas_have_to_be_worth_their_name(whole_bytes: int, saved_bytes: int, mode: str) -> None:
-    """A differential plan that saves less than a request costs, or than a hundredth, gives way to the incremental one."""
+    """A differential plan that saves less than a request costs, or than a hundredth, gives way to the incremental."""
     sealed = (2 * whole_bytes, 2 * whole_bytes, 2 * whole_bytes, whole_bytes)
     made = plan(manifest(delta_bytes=whole_bytes - saved_bytes, sealed=sealed))
     assert made.mode == mode
