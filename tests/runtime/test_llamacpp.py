@@ -160,7 +160,8 @@ async def test_a_file_that_is_no_model_is_a_failed_start(
     with pytest.raises(TryLater) as caught:
         await start_engine(make_llama("a", broken), clock=CLOCK, timeout_s=60)
     assert caught.value.code == "engine-start-failed"
-    assert "load" in str(caught.value.params["detail"])
+    # llama.cpp writes its log from a thread of its own, which may not come to it before the child gives up
+    assert {"load", "init"} & set(str(caught.value.params["detail"]).replace('"', " ").split())
 
 
 async def test_it_dies_with_its_parent(make_llama: MakeSpec, model: Path) -> None:
