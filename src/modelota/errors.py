@@ -203,6 +203,7 @@ CODES: Final[dict[str, str]] = {
     "release-revoked": "ask-person",  # model, version, reason: its publisher says that it has a flaw
     "inhibitor-unknown": "ask-person",  # id
     "return-takes-long": "ask-person",  # duration_s: estimate of a way back, above five minutes (clause 6.3-b)
+    "record-invalid": "ask-person",  # path, detail: not the record that a removed agent left
     "no-plan": "ask-person",  # digest: of no plan that was shown
     "plan-changed": "ask-person",  # digest, now: what would be removed is not what was shown
     "service-changed": "ask-person",  # path: of a unit that somebody changed after we wrote it

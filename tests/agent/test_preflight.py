@@ -10,9 +10,10 @@ import pytest
 
 from modelota.agent import preflight
 from modelota.agent.journal import Journal
-from modelota.agent.preflight import allocated_bytes, profile_for
+from modelota.agent.preflight import profile_for
 from modelota.spec.manifest import Compute, Requires
 from modelota.storage.layout import Layout
+from modelota.storage.space import allocated_bytes
 from modelota.telemetry.circumstances import circumstances
 from modelota.telemetry.compute import ComputeFigures
 from modelota.telemetry.profile import check_requirements

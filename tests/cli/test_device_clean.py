@@ -105,7 +105,7 @@ def test_a_record_that_is_none_is_refused(run: Run, disk: Path, tmp_path: Path, 
     path = tmp_path / "bad"
     path.write_bytes(content)
     ran = run("--json", "device", "clean", "--from", str(path))
-    assert ran.json["error"]["code"] in {"document-invalid", "document-needs-newer"}
+    assert ran.json["error"]["code"] in {"record-invalid", "document-needs-newer"}
 
 
 def test_a_record_with_damaged_anchors_is_refused(run: Run, disk: Path, record: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_record_with_damaged_anchors_is_refused(run: Run, disk: Path, record: 
     data["files"][0]["blocks"] = data["files"][0]["blocks"][:-8]
     record.write_text(json.dumps(data))
     ran = run("--json", "device", "clean", "--deep", "--from", str(record))
-    assert ran.json["error"]["code"] == "document-invalid"
+    assert ran.json["error"]["code"] == "record-invalid"
 
 
 def test_a_missing_record_and_a_missing_root_are_told(run: Run, disk: Path, tmp_path: Path) -> None:

@@ -64,6 +64,18 @@ async def test_patience_for_what_passes(monkeypatch: pytest.MonkeyPatch, capfd: 
     assert "downloading · waits for the network to come back" in capfd.readouterr().out
 
 
+async def test_an_open_gate_is_not_told_as_waiting(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Looking whether a gate is closed takes a moment, and nobody waits for anything then."""
+    monkeypatch.setattr("modelota.cli.follow._LOOK_AFTER_S", 0.001)
+    agent = FakeAgent(model_status(phase="waiting", target_version="1.1.2"))
+    agent.script = [event(1, "phase", {"phase": "waiting", "waits_for": []}), event(2, "outcome", outcome())]
+    await agent._play()
+    assert await follow(agent, Session("en", as_json=False), MODEL, None, patient=True) == 0
+    assert "waiting" not in capfd.readouterr().out
+
+
 def test_plain_lines_are_few(capfd: pytest.CaptureFixture[str]) -> None:
     """Without a terminal there is a line per phase and per ten percent."""
     with LineDisplay(Session("en", as_json=False)) as display:

@@ -22,8 +22,9 @@ from modelota.errors import AskPerson, ModelotaError, RefuseContent
 from modelota.spec.manifest import ModelName
 from modelota.storage.durable import Disk, disk_errors, free_bytes
 from modelota.storage.ledger import NoLedger
+from modelota.storage.pieces import reader
 from modelota.storage.sequential import SequentialFile
-from modelota.storage.tree_stream import TreePacker, reader
+from modelota.storage.tree_stream import TreePacker
 
 MAGIC: Final = b"\x89MOTABK\n"
 FORMAT: Final = 1

@@ -17,7 +17,6 @@ from modelota.agent.journal import Journal
 from modelota.agent.offers import build_offer
 from modelota.agent.preflight import storage_share_percent
 from modelota.agent.states import State
-from modelota.agent.uninstalling import allocated_bytes
 from modelota.agent.withdrawals import keep_withdrawals
 from modelota.clock import Clock, iso
 from modelota.delivery import releases
@@ -29,6 +28,7 @@ from modelota.spec.api import ErrorBody
 from modelota.spec.offer import WITHDRAWN
 from modelota.storage.durable import free_bytes
 from modelota.storage.layout import Layout
+from modelota.storage.space import allocated_bytes
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,8 +44,7 @@ class Journal:
         clock: stamps what is written.
 
     Every method raises `AskPerson` (`database-unreadable`, `no-space`, `permission-denied`) or `TryLater`
-    (`disk-error`,
-    `device-busy`) when the database can't do its work.
+    (`disk-error`, `device-busy`) when the database can't do its work.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:

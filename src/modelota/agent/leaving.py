@@ -28,7 +28,7 @@ from modelota.agent.machine import step
 from modelota.agent.records import LedgerRow
 from modelota.agent.service import UNIT, Systemd, remove_rows, service_rows, systemd_of
 from modelota.agent.states import MachineEvent, RemovalAsked, Removed
-from modelota.agent.uninstalling import Uninstaller, allocated_bytes
+from modelota.agent.uninstalling import Uninstaller
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson, RefuseContent, TryLater
 from modelota.spec import document
@@ -38,6 +38,7 @@ from modelota.storage.durable import Disk, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.ledger import NoLedger
 from modelota.storage.lock import RootLock
+from modelota.storage.space import allocated_bytes
 
 
 class LeavingRecord(CleaningRecord, kw_only=True, frozen=True):

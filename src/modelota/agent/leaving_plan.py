@@ -15,7 +15,7 @@ from modelota.agent.enrol import membership_of
 from modelota.agent.journal import Journal
 from modelota.agent.keys import keyring_entry
 from modelota.agent.records import LedgerRow
-from modelota.agent.uninstalling import Uninstaller, allocated_bytes, contents
+from modelota.agent.uninstalling import Uninstaller, contents
 from modelota.clock import Clock
 from modelota.content.anchors import Anchors
 from modelota.errors import AskPerson, OurBug
@@ -24,6 +24,7 @@ from modelota.spec.removal import RemovalPlan
 from modelota.storage.durable import Disk, check_ours, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.ledger import NoLedger
+from modelota.storage.space import allocated_bytes
 
 # What lies directly below a root, in the order of going: keys before what tells that there were any.
 _OWN: Final = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ import modelota
 from modelota.agent.journal import Journal
 from modelota.spec.manifest import Manifest, Requires
 from modelota.storage.layout import Layout, ModelLayout
+from modelota.storage.space import allocated_bytes
 from modelota.telemetry.compute import ComputeFigures, boot_id, measure_compute
 from modelota.telemetry.profile import DeviceProfile, device_profile
 
@@ -91,21 +91,6 @@ def storage_share_percent(
         stays.append(layout.slot(current))
     after = manifest.variant(variant).size_bytes + keep_bytes + sum(allocated_bytes(path) for path in stays)
     return round(100 * after / max(1, free_bytes + own), 1)
-
-
-def allocated_bytes(directory: Path) -> int:
-    """Allocated blocks of everything below `directory`, each inode once, no link followed."""
-    total, seen = 0, set[tuple[int, int]]()
-    for folder, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            try:
-                found = (Path(folder) / name).lstat()
-            except OSError:  # gone since it was listed
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_blocks * 512
-    return total
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -27,9 +27,9 @@ from modelota.spec.removal import (
 )
 from modelota.storage.durable import Disk, disk_errors, free_bytes
 from modelota.storage.layout import Layout, ModelLayout
+from modelota.storage.space import allocated_bytes
 
 PLAN_MAX_BYTES: Final = 4 * 1024 * 1024
-_BLOCK_BYTES: Final = 512  # the unit of st_blocks, whatever the file system's own is
 
 
 class Uninstaller:
@@ -151,26 +151,6 @@ def _belongs(item: RemovalItem, layout: ModelLayout) -> bool:
     if item.kind in PASSING:
         return path in {layout.staging, layout.kept}
     return path.parent in {layout.directory, layout.slots} and path.name != ".."
-
-
-def allocated_bytes(path: Path) -> int:
-    """Allocated bytes of `path` and what is below it, each inode once, following no link."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    with disk_errors(path):
-        waiting = [path]
-        while waiting:
-            place = waiting.pop()
-            try:
-                information = place.lstat()
-                if place.is_dir() and not place.is_symlink():
-                    waiting.extend(place.iterdir())
-            except FileNotFoundError:  # an engine's cache may go meanwhile
-                continue
-            if (information.st_dev, information.st_ino) not in seen:
-                seen.add((information.st_dev, information.st_ino))
-                total += information.st_blocks * _BLOCK_BYTES
-    return total
 
 
 def facts_of(proof: RemovalProof) -> dict[str, object]:

@@ -7,9 +7,11 @@ import os
 import resource
 import time
 from collections.abc import Awaitable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from modelota.storage.space import inodes
 from modelota.telemetry.memory import tree_memory
 
 SAMPLE_S: Final = 0.25
@@ -96,16 +98,5 @@ def _allocated_bytes(directory: Path | None) -> int | None:
     """Allocated blocks below `directory`, each inode once; None without one, or when there is too much to look at."""
     if directory is None:
         return None
-    total, seen = 0, set[tuple[int, int]]()
-    for folder, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            try:
-                found = (Path(folder) / name).lstat()
-            except OSError:  # gone since it was listed
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_blocks * 512
-        if len(seen) > _SEEN_FILES_MAX:
-            return None
-    return total
+    taken = tuple(islice(inodes(directory), _SEEN_FILES_MAX + 1))
+    return None if len(taken) > _SEEN_FILES_MAX else sum(taken)

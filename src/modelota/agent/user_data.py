@@ -27,8 +27,9 @@ from modelota.spec.limits import MIB
 from modelota.storage.durable import Disk, disk_errors, free_bytes
 from modelota.storage.layout import ModelLayout
 from modelota.storage.ledger import NoLedger
+from modelota.storage.pieces import reader
 from modelota.storage.sequential import SequentialFile
-from modelota.storage.tree_stream import BLOCK_BYTES, EMPTY, TreePacker, TreeUnpacker, reader
+from modelota.storage.tree_stream import BLOCK_BYTES, EMPTY, TreePacker, TreeUnpacker
 
 SNAPSHOTS_KEPT: Final = 3
 READINGS_MAX: Final = 3  # of data that change while they are read; then the copy is taken as it is, and says so

@@ -10,7 +10,7 @@ from modelota.cli.failure import Reported
 from modelota.cli.options import device_root
 from modelota.cli.question import ask_word, can_ask
 from modelota.cli.session import Session, current
-from modelota.errors import AskPerson
+from modelota.errors import AskPerson, RefuseContent
 from modelota.i18n.cleaning import plan_lines, proof_lines
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Where(NamedTuple):
         if within is None:
             return System()
         if not within.is_dir():
-            raise AskPerson("argument-invalid", argument=str(within), detail="no-directory")
+            raise AskPerson("argument-invalid", argument=str(within), detail="not-a-directory")
         return System(mounts=lambda: only_below(within, read_mounts()))
 
 
@@ -82,8 +82,8 @@ async def clean(
 
     Raises:
         AskPerson: `decision-required`: nobody sits at a terminal, and no plan was named; `no-plan`, `plan-changed`,
-            `cancelled-by-user`, `not-enrolled`, `argument-invalid`.
-        RefuseContent: `document-invalid`, `document-too-large`: the record is not one.
+            `cancelled-by-user`, `not-enrolled`, `argument-invalid`, `record-invalid`: the file is no record.
+        RefuseContent: `document-needs-newer`: the record was made by a newer version.
     """
     from modelota.agent.cleaning import cleaning, knowledge, removing, scanning
     from modelota.agent.enrol import open_journal
@@ -93,7 +93,12 @@ async def clean(
     session, system = current(), where.system()
     report = _reporter(session)
     if record is not None:
-        known = knowledge.of_record(knowledge.read_record(record))
+        try:
+            known = knowledge.of_record(knowledge.read_record(record))
+        except RefuseContent as error:
+            if error.code == "document-needs-newer":
+                raise
+            raise AskPerson("record-invalid", path=str(record), detail=error.params.get("detail")) from error
 
         def look() -> CleaningPlan:
             return scanning.scan(known, system, deep=where.is_deep, report=report)

@@ -31,7 +31,7 @@ def choices(reason: str, user_data: str) -> tuple[Reason, UserDataChoice]:
     """
     for argument, value, allowed in (("--reason", reason, Reason), ("--user-data", user_data, UserDataChoice)):
         if value not in get_args(allowed):
-            raise AskPerson("argument-invalid", argument=argument, detail=value[:80])
+            raise AskPerson("argument-invalid", argument=f"{argument} {value}"[:80], detail="not-a-choice")
     return cast("Reason", reason), cast("UserDataChoice", user_data)
 
 

@@ -162,6 +162,8 @@ class Following:
         elif told.phase == "waiting" and told.waits_for and not self._stays:
             waits = TryLater("update-waits", version=told.target_version, waits_for=told.waits_for)
             raise Reported(waits, "paused" if self._access.embedded else "waiting")
+        if told.phase == "waiting" and not told.waits_for:  # only looking whether a gate is closed
+            return
         if (told.phase, told.waits_for) != self._told:
             self._told = (told.phase, told.waits_for)
             display.phase(told.phase, told.waits_for)

@@ -68,6 +68,10 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
         mark("If you want to go back all the same, say so: add --although-long."),
     ),
     # -- uninstalling -----------------------------------------------------------------------------------------------
+    "record-invalid": Sentence(
+        mark("{path} is not the record of a removed agent, or it was changed."),
+        mark("Name the file that “modelota device remove-agent --proof” wrote."),
+    ),
     "no-plan": Sentence(mark("No plan with the digest {digest} was made and shown."), _SHOW_PLAN),
     "plan-changed": Sentence(
         mark("The plan {digest} no longer describes what would be removed; the present one is {now}."), _SHOW_PLAN
