@@ -50,3 +50,20 @@ def test_the_worst_verdict_is_the_whole_and_none_is_not_run() -> None:
 def test_ratios_pair_neighbouring_runs() -> None:
     """A disturbance that hits a pair cancels; a round that only one side finished does not count."""
     assert ratios([1.0, 10.0, 3.0], [2.0, 20.0]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("measured", "limit", "at_least", "verdict"),
+    [
+        (10.0, 100.0, True, "inconclusive"),
+        (3.0, 100.0, True, "failed"),
+        (0.0, 100.0, True, "failed"),
+        (10.0, 1.0, False, "inconclusive"),
+        (31.0, 1.0, False, "failed"),
+        (100.0, 100.0, True, "passed"),
+    ],
+)
+def test_load_explains_a_lot_and_not_everything(*, measured: float, limit: float, at_least: bool, verdict: str) -> None:
+    """On a busy device a bound missed by some factor says nothing; one missed beyond what load can do is missed."""
+    bound = Bound(name="x", limit=limit, samples=(measured,) * 3, at_least=at_least, disturbed=True)
+    assert bound.verdict() == verdict

@@ -246,8 +246,9 @@ async def test_a_busy_device_condemns_no_version_by_its_speed(
 ) -> None:
     """While others keep the processors busy a broken bound of speed is inconclusive; one of memory is not."""
     monkeypatch.setattr(performance, "share_of_others", lambda *_: 0.5)
-    test = PerformanceTest(tokens=3, min_tokens_per_s=1e9, max_memory_bytes=1)
-    record = await run(SelfTests(performance=test), make_fake("new"), rounds=1)
+    slow = make_fake("new", token_delay_s=0.05)  # at most twenty tokens a second
+    test = PerformanceTest(tokens=3, min_tokens_per_s=100, max_memory_bytes=1)
+    record = await run(SelfTests(performance=test), slow, rounds=1)
     found = {result.id: (result.verdict, result.reason) for result in record.results}
     assert found["performance.min_tokens_per_s"] == ("inconclusive", "busy")
     assert found["performance.max_memory_bytes"] == ("failed", "bound")

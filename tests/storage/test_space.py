@@ -22,6 +22,7 @@ def test_blocks_count_and_each_inode_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "large").write_bytes(os.urandom(1 << 20))
     (tmp_path / "tree" / "link").symlink_to(tmp_path / "elsewhere")
     assert allocated_bytes(tmp_path / "tree") - taken < 1 << 16
+    assert allocated_bytes(tmp_path / "tree" / "link") < 1 << 16
     assert len(list(inodes(tmp_path / "tree"))) == 4  # the directory, the file, the sparse one, the link
 
 

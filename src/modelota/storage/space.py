@@ -30,6 +30,8 @@ def inodes(path: Path) -> Iterator[int]:
 
 def _places(path: Path) -> Iterator[Path]:
     yield path
+    if path.is_symlink():  # os.walk follows the one it is given
+        return
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             yield Path(folder) / name
