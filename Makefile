@@ -6,7 +6,7 @@ BIN := .venv/bin
 BENCHMARKS := $(filter-out benchmarks/pairs.py benchmarks/delta.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak docs lock clean
+.PHONY: help setup browser demo test check bench soak docs pictures lock clean
 
 help: ## this list
 	@echo "make demo                 a story with real output: publish, install, update, a bad release, roll back"
@@ -16,6 +16,7 @@ help: ## this list
 	@echo "make bench                benchmarks"
 	@echo "make soak                 the long tests"
 	@echo "make docs                 write translations and error pages anew from the code"
+	@echo "make pictures             take the README's pictures of the owner's page anew"
 	@echo "make lock                 write requirements/*.txt anew from pyproject.toml"
 	@echo "make clean                remove caches and build results; .venv stays"
 
@@ -30,10 +31,13 @@ demo: setup
 check: setup
 	@$(BIN)/python scripts/checks.py
 
-test: check
+browser: setup
+	@$(BIN)/python scripts/browser.py
+
+test: check browser
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: setup
+soak: setup browser
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r requirements/soak.txt
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
@@ -45,6 +49,10 @@ docs: setup
 	@$(BIN)/python scripts/messages.py update
 	@$(BIN)/python scripts/errors_page.py
 	@$(BIN)/python scripts/cli_page.py
+	@$(BIN)/python scripts/openapi_page.py
+
+pictures: browser
+	@$(BIN)/python scripts/pictures.py
 
 lock: setup
 	@$(BIN)/python scripts/lock.py $(LOCK_ARGS)

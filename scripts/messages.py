@@ -22,13 +22,15 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "modelota"
 LOCALES = SOURCE / "i18n" / "locales"
 DOMAIN = "modelota"
 KEYWORDS = {"mark": None, "say": None, "count": (1, 2)}
+METHODS = [("**.py", "python"), ("**.html.jinja", "jinja2")]
+OPTIONS = {"**.html.jinja": {"silent": "false"}}  # a template that can't be read is an error
 LANGUAGES = ("zh_CN",)
 
 
 def extract() -> Catalog:
     """All messages of the code, in the order of their files and lines."""
     catalog = Catalog(domain=DOMAIN, charset="utf-8")
-    found = extract_from_dir(SOURCE, method_map=[("**.py", "python")], keywords=KEYWORDS)
+    found = extract_from_dir(SOURCE, method_map=METHODS, options_map=OPTIONS, keywords=KEYWORDS)
     for file, line, message, _, _ in sorted(found, key=lambda each: (each[0], each[1])):
         if message and message[0]:
             catalog.add(message, locations=[(f"src/modelota/{file}", line)])

@@ -30,6 +30,11 @@ def smaps(pid: int) -> dict[str, int]:
 
 def workers_of(supervisor_pid: int) -> list[int]:
     """The worker processes of a supervisor."""
+    return children_of(supervisor_pid, WORKER)
+
+
+def children_of(supervisor_pid: int, module: str) -> list[int]:
+    """The processes of a supervisor that run `module`."""
     children = Path(f"/proc/{supervisor_pid}/task").glob("*/children")
     found = []
     for pid in " ".join(path.read_text(encoding="utf-8") for path in children).split():
@@ -37,7 +42,7 @@ def workers_of(supervisor_pid: int) -> list[int]:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue  # it ended meanwhile
-        if WORKER.encode() in command:
+        if module.encode() in command:
             found.append(int(pid))
     return found
 

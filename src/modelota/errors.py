@@ -15,6 +15,8 @@ Prose belongs to `modelota.i18n`, which renders every code in every language: wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 
@@ -31,6 +33,9 @@ class ModelotaError(Exception):
 
     branch: ClassVar[str] = ""
     exit_status: ClassVar[int] = 1
+    # How the device was left: a key of the i18n state sentences; None unless another process told it with the error.
+    now: str | None = None
+    now_params: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, code: str, /, **params: object) -> None:
         if CODES[code] != self.branch:
@@ -103,8 +108,10 @@ CODES: Final[dict[str, str]] = {
     "engine-crashed": "try-later",  # slot, status
     "worker-crashed": "try-later",  # job, status
     "releases-paused": "try-later",  # model, version: the publisher paused its releases
+    "release-staged": "try-later",  # model, version: it is rolled out by and by, and this device's turn comes later
     "publish-conflict": "try-later",  # path: someone else published first
     "self-test-inconclusive": "try-later",  # test, detail
+    "page-start-failed": "try-later",  # detail: the page's process could not be started
     "peer-unreachable": "try-later",  # path, detail: nothing answers on a Unix socket, or it broke off
     "peer-timeout": "try-later",  # path, seconds
     "peer-protocol": "try-later",  # path, detail: what answers is not HTTP as it should be, or says too much
@@ -190,6 +197,9 @@ CODES: Final[dict[str, str]] = {
     "no-offer": "ask-person",  # model
     "offer-not-shown": "ask-person",  # digest
     "offer-changed": "ask-person",  # digest, now
+    "answer-expired": "ask-person",  # version, expired_at: an accepted update that did not begin to fetch in time
+    "answer-unknown": "ask-person",  # id
+    "answer-over": "ask-person",  # id, detail: done, expired, revoked or superseded
     "offer-expired": "ask-person",  # digest, expired_at
     "decision-required": "ask-person",  # digest
     "ceiling-exceeded": "ask-person",  # ceiling_bytes, need_bytes
@@ -202,10 +212,15 @@ CODES: Final[dict[str, str]] = {
     "version-not-kept": "ask-person",  # version
     "release-revoked": "ask-person",  # model, version, reason: its publisher says that it has a flaw
     "inhibitor-unknown": "ask-person",  # id
+    "notice-unknown": "ask-person",  # id
+    "no-session-bus": "ask-person",  # detail
+    "no-browser": "ask-person",
+    "notifier-running": "ask-person",  # path: of the device root
     "return-takes-long": "ask-person",  # duration_s: estimate of a way back, above five minutes (clause 6.3-b)
     "record-invalid": "ask-person",  # path, detail: not the record that a removed agent left
     "no-plan": "ask-person",  # digest: of no plan that was shown
     "plan-changed": "ask-person",  # digest, now: what would be removed is not what was shown
+    "cleaning-in-progress": "ask-person",  # detail: `scanning` or `removing`
     "service-changed": "ask-person",  # path: of a unit that somebody changed after we wrote it
     "service-installed": "ask-person",  # path: of a unit that has to go first, with more rights than this user has
     "service-command-failed": "ask-person",  # command, detail
@@ -216,7 +231,7 @@ CODES: Final[dict[str, str]] = {
     "not-authorised": "ask-person",  # action, uid
     "request-invalid": "ask-person",  # detail
     "request-too-large": "ask-person",  # limit_bytes
-    "route-unknown": "ask-person",  # path
+    "route-unknown": "ask-person",  # path, versions: of the agent's interface
     "database-unreadable": "ask-person",  # path, detail
     "database-newer": "ask-person",  # path, found, known
     "nothing-to-recover": "ask-person",  # path
@@ -228,6 +243,13 @@ CODES: Final[dict[str, str]] = {
     "gateway-host-refused": "ask-person",  # host: DNS rebinding
     "gateway-origin-refused": "ask-person",  # origin: a web page
     "gateway-token-refused": "ask-person",
+    "page-disabled": "ask-person",  # the settings say that there is no page
+    "page-port-taken": "ask-person",  # port, detail
+    "page-link-used": "ask-person",  # used, expired, unknown, or another user's: it does not say which
+    "page-session-ended": "ask-person",
+    "page-caller-refused": "ask-person",  # whoever claims to be the page's process is not
+    "page-request-refused": "ask-person",  # detail: it did not come from the page itself, or is no form of it
+    "page-not-found": "ask-person",  # path
     # -- our bug ----------------------------------------------------------------------------------------------------
     "unknown-code": "our-bug",  # found
     "invariant-broken": "our-bug",  # detail

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from modelota.agent import asking
+from modelota.agent import asking, deciding
 from modelota.agent.core import Core
 from modelota.agent.enrol import enrol
 from modelota.agent.jobs import Jobs
@@ -78,7 +78,7 @@ async def test_an_answer_that_comes_second_is_told_so(core: Core) -> None:
 
     def decide(answer: Any) -> asyncio.Task[api.ModelStatus]:
         request = api.DecisionRequest(offer_digest=digest, answer=answer)
-        return asyncio.create_task(asking.decide(core, request, authority="uid:0"))
+        return asyncio.create_task(deciding.decide(core, request, authority="uid:0"))
 
     async with loop._lock:  # busy: cleaning up, say
         first, second = decide("skip"), decide("accept")

@@ -87,11 +87,13 @@ def test_nothing_starts_without_an_accepted_offer() -> None:
 
 
 def test_skip_is_remembered_and_accepting_forgets_it() -> None:
-    """A skipped version is not heard of again, until a person accepts it after all."""
+    """A skipped version is not heard of again, until a person asks for it and accepts it after all."""
     state, _ = run(offered(installed()), answered("skip"))
     assert state.skipped == ("1.1.2",)
-    state, _ = run(offered(state), answered())
-    assert state.skipped == ()
+    assert offered(state) == state
+    asked, _ = run(state, s.Offered(offer_digest=OFFER, target=NEW, asked=True))
+    accepted, _ = run(asked, answered())
+    assert (accepted.skipped, accepted.silent) == ((), ())
 
 
 def test_failed_self_test_leaves_the_version_in_use() -> None:
@@ -358,6 +360,10 @@ EVENTS = st.one_of(
     st.just(s.Offered(offer_digest=OFFER, target=NEW)),
     st.just(s.OfferGone(reason="")),
     st.sampled_from(["accept", "accept", "later", "skip", "decline"]).map(answered),
+    st.just(s.Offered(offer_digest=OFFER, target=NEW, asked=True)),
+    st.just(s.AnswerExpired(id=0)),
+    st.just(s.Reminded(id=0, remind_s=(60,))),
+    st.booleans().map(lambda restore: s.Revoked(id=0, authority="", channel="page", restore=restore)),
     st.sampled_from([OLD, NEW, OTHER]).map(
         lambda slot: s.RollbackAsked(target=slot, manifest_digest="b" * 64, authority="", channel="terminal")
     ),

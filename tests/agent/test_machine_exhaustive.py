@@ -1,10 +1,11 @@
 """Every order of events, to a stated depth, with a crash after every step: the machine's rules hold in every state.
 
 The search is breadth-first over all states that `EVENTS` can reach from `STARTS`; equal states are visited once. `last`
-is left out of a state's identity and of what is explored further: nothing is decided by it. A crash is the `Restarted`
-event, which is tried in every state like all others: the state is committed before any effect is carried out, so
-whatever an interruption cuts off, the machine finds itself in one of these states. A new event of the machine is one
-more line in `EVENTS`; a new step that succeeds in its own way is one more line in `SUCCESS`.
+and the number of reminders are left out of a state's identity and of what is explored further: nothing is decided by
+them. Most events happen at `NOW`; those that time can make a difference to also `AFTER` every answer has expired. A
+crash is the `Restarted` event, which is tried in every state like all others: the state is committed before any effect
+is carried out, so whatever an interruption cuts off, the machine finds itself in one of these states. A new event of
+the machine is one more line in `EVENTS`; a new step that succeeds in its own way is one more line in `SUCCESS`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,17 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
+from tests.agent import answer_rules
+from tests.agent.answer_rules import (
+    AFTER,
+    CANCELLABLE,
+    LATER,
+    NOW,
+    REMIND_S,
+    expires_in_time,
+    nothing_is_fetched_unless_accepted,
+    revocable_until_activation,
+)
 
 from modelota.agent import states as s
 from modelota.agent.machine import ATTEMPTS_MAX, step
@@ -25,7 +37,6 @@ from modelota.spec.api import ErrorBody
 from modelota.spec.offer import Direction
 from modelota.spec.slot import SlotId
 
-NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 A, B, C = (SlotId(version, "q8") for version in ("1.1.1", "1.1.2", "1.1.3"))
 UNATTENDED = "timer"
 
@@ -38,7 +49,6 @@ OFFERS: dict[str, tuple[Direction, SlotId]] = {
 }
 STARTS = (s.State(), s.State(current=A, slots=(A,)), s.State(current=B, previous=A, slots=(A, B)))
 
-CANCELLABLE = ("rechecking", "fetching", "verifying", "deploying", "testing", "waiting")
 WORK = (*CANCELLABLE, "activating", "rolling-back", "removing")
 CRASHES_MAX = 2  # of a watched version
 KEEP_OLDER = 1
@@ -57,11 +67,26 @@ def _error(code: str) -> ErrorBody:
     return ErrorBody(code=code, params={})
 
 
+ANSWERS: dict[tuple[str, str], int] = {  # each answer, and each about two versions
+    ("1" * 64, "accept"): 1,
+    ("1" * 64, "later"): 2,
+    ("1" * 64, "skip"): 3,
+    ("1" * 64, "decline"): 4,
+    ("2" * 64, "accept"): 5,
+    ("2" * 64, "later"): 6,
+    ("2" * 64, "skip"): 7,
+    ("3" * 64, "accept"): 8,
+}
+ROLLED_BACK, UNINSTALLED = 90, 91  # numbers of decisions that answer no offer
+
+
 def _answers() -> Iterator[s.Answered]:
-    for (digest, (direction, target)), answer in itertools.product(
-        OFFERS.items(), ("accept", "later", "skip", "decline")
-    ):
+    for (digest, answer), number in ANSWERS.items():
+        direction, target = OFFERS[digest]
         yield s.Answered(
+            id=number,
+            expires_at=None if answer == "later" else LATER,
+            remind_s=REMIND_S,
             offer_digest=digest,
             answer=answer,
             authority="uid:0",
@@ -74,9 +99,20 @@ def _answers() -> Iterator[s.Answered]:
 
 EVENTS: tuple[s.MachineEvent, ...] = (
     *(s.Offered(offer_digest=digest, target=target) for digest, (_, target) in OFFERS.items()),
+    s.Offered(offer_digest="1" * 64, target=B, asked=True),
     s.OfferGone(reason="nothing newer"),
     *_answers(),
-    *(s.RollbackAsked(target=slot, manifest_digest="b" * 64, authority="uid:0", channel="host") for slot in (A, B, C)),
+    *(s.AnswerExpired(id=number) for number in ANSWERS.values()),
+    *(s.Reminded(id=number, remind_s=REMIND_S) for (_, answer), number in ANSWERS.items() if answer == "later"),
+    *(
+        s.Revoked(id=number, authority="uid:1", channel="page", restore=True)
+        for number in (*ANSWERS.values(), ROLLED_BACK, UNINSTALLED)
+    ),
+    s.Revoked(id=ANSWERS["1" * 64, "decline"], authority="uid:1", channel="page"),
+    *(
+        s.RollbackAsked(target=slot, manifest_digest="b" * 64, authority="uid:0", channel="host", id=ROLLED_BACK)
+        for slot in (A, B, C)
+    ),
     *(s.Done(phase=phase) for phase in WORK),
     *(
         s.Failed(phase=phase, error=_error(code), branch=branch)
@@ -95,11 +131,15 @@ EVENTS: tuple[s.MachineEvent, ...] = (
     s.WatchBroken(error=_error("self-test-failed")),
     s.Retested(target=B, error=_error("self-test-failed")),
     s.Retested(target=B, error=None),
-    s.RemovalAsked(plan_digest="4" * 64, authority="uid:0", channel="terminal", reason="user"),
+    s.RemovalAsked(plan_digest="4" * 64, authority="uid:0", channel="terminal", reason="user", id=UNINSTALLED),
     s.Removed(at=NOW),
     s.WatchEnded(),
     s.Restarted(),
 )
+
+# What time can make a difference to.
+LATE: tuple[s.MachineEvent, ...] = (s.Done(phase="waiting"), s.Restarted(), s.Resumed(authority="uid:0"))
+TIMED = (*((event, NOW) for event in EVENTS), *((event, AFTER) for event in LATE))
 
 # How the work of a phase reports that it went well, where that is not `Done`.
 SUCCESS: dict[str, s.MachineEvent] = {
@@ -229,12 +269,13 @@ def _attempts_are_bounded(_: s.State, __: s.MachineEvent, after: s.State, ___: t
 
 
 def _a_person_keeps_the_last_word(before: s.State, event: s.MachineEvent, after: s.State, _: object) -> bool:
-    """What a person paused goes on by a person; without one it only ends, when withdrawn or to make the device safe."""
+    """What a person paused goes on by a person; without one it only ends: withdrawn, expired, or for safety."""
     if before.update is None or before.update.waits_for != ("person",):
         return True
-    by_person = isinstance(event, s.Resumed | s.CancelAsked) and event.authority != UNATTENDED
+    by_person = isinstance(event, s.Resumed | s.CancelAsked | s.Revoked) and event.authority != UNATTENDED
     made_safe = isinstance(event, MAKES_SAFE) and _is_safety_rollback(before, after)
-    return by_person or made_safe or isinstance(event, s.Withdrawn) or after.update == before.update
+    ends = isinstance(event, s.Withdrawn | s.AnswerExpired) and after.update is None
+    return by_person or made_safe or ends or after.update == before.update
 
 
 def _pausing_loses_nothing(before: s.State, event: s.MachineEvent, after: s.State, _: object) -> bool:
@@ -246,9 +287,11 @@ def _pausing_loses_nothing(before: s.State, event: s.MachineEvent, after: s.Stat
 
 
 def _failures_are_remembered(before: s.State, event: s.MachineEvent, after: s.State, _: object) -> bool:
-    """A version that failed, or that the user does not want, is forgotten only by accepting that very version."""
+    """A version that failed is forgotten only by accepting it; one that was skipped also when that answer ends."""
     forgiven = {event.target.version} if isinstance(event, s.Answered) and event.answer == "accept" else set()
-    return set(before.failed) - set(after.failed) <= forgiven and set(before.skipped) - set(after.skipped) <= forgiven
+    ended = {given.target.version for given in before.silent if given.answer == "skip" and given not in after.silent}
+    heard = set(before.skipped) - set(after.skipped)
+    return set(before.failed) - set(after.failed) <= forgiven and heard <= forgiven | ended
 
 
 def _only_tried_versions_fail(before: s.State, _: s.MachineEvent, after: s.State, __: object) -> bool:
@@ -278,7 +321,7 @@ def _an_end_is_told(before: s.State, event: s.MachineEvent, after: s.State, effe
     told = [effect.outcome for effect in effects if isinstance(effect, s.Tell)]
     if not ended:
         return not told
-    stops = isinstance(event, s.CancelAsked | s.Withdrawn) or after.update is not None
+    stops = isinstance(event, s.CancelAsked | s.Withdrawn | s.Revoked | s.AnswerExpired) or after.update is not None
     return told == [after.last] and (not stops or isinstance(effects[0], s.StopWork))
 
 
@@ -334,6 +377,7 @@ RULES: tuple[Rule, ...] = (
     _kept_versions_are_other_versions,
     _nothing_stays_of_what_was_uninstalled,
     _it_can_be_stored,
+    *answer_rules.RULES,
 )
 
 
@@ -374,7 +418,7 @@ def leads_on(state: s.State) -> bool:
 class Explorer:
     """The breadth-first search. `violations` names a rule and the shortest way to where it does not hold."""
 
-    def __init__(self, starts: tuple[s.State, ...], events: tuple[s.MachineEvent, ...]) -> None:
+    def __init__(self, starts: tuple[s.State, ...], events: tuple[tuple[s.MachineEvent, str], ...]) -> None:
         self._events = events
         self._queue: deque[tuple[s.State, bytes, int]] = deque()
         self._came: dict[bytes, tuple[bytes, s.MachineEvent] | None] = {}
@@ -391,7 +435,12 @@ class Explorer:
 
     def _visit(self, state: s.State, came: tuple[bytes, s.MachineEvent] | None, depth: int) -> None:
         state = msgspec.structs.replace(
-            state, last=None, failed=tuple(sorted(state.failed)), skipped=tuple(sorted(state.skipped))
+            state,
+            last=None,
+            reminders=0,
+            failed=tuple(sorted(state.failed)),
+            skipped=tuple(sorted(state.skipped)),
+            silent=tuple(sorted(state.silent, key=lambda given: given.id)),
         )
         key = msgspec.msgpack.encode(state)
         if key in self._came:
@@ -399,7 +448,7 @@ class Explorer:
         self._came[key] = came
         self.phases[state.phase] += 1
         self._queue.append((state, key, depth))
-        for rule in (crash_goes_on, crashes_end, leads_on):
+        for rule in (crash_goes_on, crashes_end, leads_on, revocable_until_activation, expires_in_time):
             if not rule(state):
                 self.violations.append(f"{rule.__name__}: {self._way(key)}")
 
@@ -411,14 +460,16 @@ class Explorer:
                 return False
             self._queue.popleft()
             self.depth = depth + 1
-            for event in self._events:
-                after, effects = step(state, event, NOW)
+            for event, now in self._events:
+                after, effects = step(state, event, now)
                 self.transitions += 1
                 if after is state and not effects:
                     continue  # it means nothing here
-                for rule in RULES:
-                    if not rule(state, event, after, effects):
-                        self.violations.append(f"{rule.__name__}: {self._way(key)} then {event}")
+                broken = [rule.__name__ for rule in RULES if not rule(state, event, after, effects)]
+                begun = state.update is not None and state.update.gate != "fetch"
+                if not nothing_is_fetched_unless_accepted(after, effects, now, begun):
+                    broken.append("nothing_is_fetched_unless_accepted")
+                self.violations += [f"{name}: {self._way(key)} then {event} at {now}" for name in broken]
                 self._visit(after, (key, event), depth + 1)
             assert len(self.violations) < 20, "\n".join(self.violations)
         return True
@@ -438,7 +489,7 @@ def test_every_event_of_the_machine_is_explored() -> None:
 
 def test_every_order_of_events_to_a_depth() -> None:
     """Every rule holds after every order of `DEPTH_IN_CI` events and crashes."""
-    explorer = Explorer(STARTS, EVENTS)
+    explorer = Explorer(STARTS, TIMED)
     explorer.explore(DEPTH_IN_CI)
     assert not explorer.violations, "\n".join(explorer.violations)
     assert {*WORK, "idle", "offered", "watching", "degraded"} == set(explorer.phases)
@@ -448,7 +499,7 @@ def test_every_order_of_events_to_a_depth() -> None:
 @pytest.mark.timeout(7200)
 def test_every_order_of_events_to_a_greater_depth() -> None:
     """The same twice as deep, or until no event leads to a state that was not visited."""
-    explorer = Explorer(STARTS, EVENTS)
+    explorer = Explorer(STARTS, TIMED)
     complete = explorer.explore(int(os.environ.get("MODELOTA_SOAK_DEPTH", "24")))
     assert not explorer.violations, "\n".join(explorer.violations)
     figures = {"states": explorer.states, "transitions": explorer.transitions, "depth": explorer.depth}

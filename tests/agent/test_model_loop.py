@@ -362,19 +362,19 @@ async def test_closing_ends_what_a_last_decision_began(bench: Bench) -> None:
     """A decision under way when the agent ends leaves neither a timer nor a sealing behind."""
     bench.become(previous=NEW.slot, kept=(SlotId("1.1.0", "q8"),))
     bench.layout.model(MODEL).slot("1.1.0+q8").mkdir()
-    original = bench.loop._clean
+    original = bench.loop.tidying.clean
 
     async def late(*arguments: Any) -> None:
         await until(lambda: bench.loop._closing)
         await original(*arguments)
 
-    bench.loop._clean = late  # type: ignore[method-assign]  # takes until the agent ends
+    bench.loop.tidying.clean = late  # type: ignore[method-assign]  # takes until the agent ends
     deciding = asyncio.create_task(bench.loop.post(s.Restarted()))
     await until(lambda: bench.loop._deciding)
     await bench.loop.aclose()
     await deciding
-    assert bench.loop._keeping is not None
-    assert bench.loop._keeping.done()
+    assert bench.loop.tidying.keeping is not None
+    assert bench.loop.tidying.keeping.done()
 
 
 async def test_a_hook_that_says_something_else_each_time_does_not_fill_the_journal(bench: Bench) -> None:

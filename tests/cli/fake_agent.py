@@ -12,7 +12,7 @@ import msgspec
 
 from modelota.cli.failure import Reported
 from modelota.errors import ModelotaError, error_from
-from modelota.spec import api
+from modelota.spec import api, api_owner
 from modelota.spec.offer import Covers, Offer
 
 MODEL = "acme/assistant"
@@ -81,11 +81,17 @@ class FakeAgent:
         self.refused: tuple[api.ErrorBody, ...] = ()
         self.was_asked = asyncio.Event()
         self.drained = asyncio.Event()  # somebody waits for an event, and there is none left
+        self.listened = asyncio.Event()  # somebody follows the events
+        self.rested = asyncio.Event()  # the status was read, and all that lies beside it
         self._events: asyncio.Queue[api.Event] = asyncio.Queue()
 
     def bodies(self, path: str) -> list[Any]:
         """What was sent to `path`."""
         return [body for _, asked, body in self.asked if asked == path]
+
+    def posted(self, path: str) -> list[Any]:
+        """What was posted to `path`."""
+        return [body for method, asked, body in self.asked if (method, asked) == ("POST", path)]
 
     async def request(
         self,
@@ -96,6 +102,8 @@ class FakeAgent:
     ) -> bytes:
         self.asked.append((method, path, body if body is not None else dict(query)))
         self.was_asked.set()
+        if path == "/v1/notices":
+            self.rested.set()
         if path in self.errors:
             error, now, now_params = self.errors[path]
             raise Reported(error_from(error.code, error.params), now, now_params)
@@ -121,6 +129,10 @@ class FakeAgent:
             return [result]
         if path.startswith("/v1/offers/"):
             return self.offer
+        if path == "/v1/decisions":
+            return self.models[0]
+        if path == "/v1/notices":
+            return api_owner.NoticesPage(notices=())
         if path == "/v1/rollback":
             return api.RollbackResult(model=MODEL, started=True)
         return {}
@@ -131,8 +143,14 @@ class FakeAgent:
         if self.after_script is not None:
             self.models = self.after_script
 
+    async def become(self, model: api.ModelStatus, happened: api.Event) -> None:
+        """Be in another state, and tell it."""
+        self.models = (model,)
+        await self._events.put(happened)
+
     async def events(self, after: int | None = None) -> AsyncGenerator[api.Event, None]:
         number = 0
+        self.listened.set()
         while True:
             if self._events.empty() and number:
                 self.drained.set()

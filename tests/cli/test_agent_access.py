@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from modelota.cli.agent_access import SocketAccess, ask, open_access, parse_events, refused, socket_answers
+from modelota.agent.socket_client import parse_events
+from modelota.cli.agent_access import SocketAccess, ask, open_access, refused, socket_answers
 from modelota.cli.failure import Reported
 from modelota.errors import AskPerson, RefuseContent, TryLater
 from modelota.runtime.http import Request, Response, ServerSentEvent, StreamingResponse, serve_unix

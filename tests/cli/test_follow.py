@@ -48,6 +48,15 @@ async def test_ctrl_c_leaves_a_running_agent_alone(capfd: pytest.CaptureFixture[
     assert "goes on in the background" in capfd.readouterr().err
 
 
+async def test_a_reset_is_a_look_at_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When events were missed, how it ended is in the status, and is found at once."""
+    monkeypatch.setattr("modelota.cli.follow._LOOK_AFTER_S", 3600)
+    agent = FakeAgent(model_status(phase="idle", last_outcome=outcome()))
+    await agent._events.put(event(1, "reset", {"reason": "restarted"}))
+    async with asyncio.timeout(30):
+        assert await follow(agent, Session("en", as_json=False), MODEL, None, patient=True) == 0
+
+
 async def test_patience_for_what_passes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """A person at a terminal waits out what passes by itself."""
     monkeypatch.setattr("modelota.cli.follow._LOOK_AFTER_S", 0.001)

@@ -1,4 +1,4 @@
-"""The question has four answers, and pressing enter is none of them."""
+"""The question has five answers, and pressing enter is none of them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def _reader(*lines: str) -> Callable[[str], Awaitable[str | None]]:
         ("A", "accept"),
         ("accept", "accept"),
         ("接受", "accept"),
+        ("now", "accept"),
+        ("现在", "accept"),
+        ("t", "tonight"),
+        ("tonight", "tonight"),
+        ("今晚", "tonight"),
         ("l", "later"),
         ("稍后", "later"),
         ("s", "skip"),

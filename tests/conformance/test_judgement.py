@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.conformance.owners_told import good_owner
 
 from modelota.conformance.chapters.answers import Answers, Unasked
 from modelota.conformance.chapters.attempts import Attempt
@@ -35,7 +36,7 @@ class Told:
     sandbox = ("unshare",)
 
     def __init__(self, **chapters: Any) -> None:
-        self._chapters = chapters
+        self._chapters = {"owners": good_owner(), **chapters}
 
     def chapter(self, tell: Callable[..., Any]) -> Any:
         return self._chapters[tell.__name__]

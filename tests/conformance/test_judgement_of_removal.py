@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.owners_told import good_owner
 
 from modelota.conformance.chapters.attempts import Attempt
 from modelota.conformance.chapters.cleaned import Cleaned
@@ -30,7 +31,7 @@ class Told:
     """A stage whose chapters are already known."""
 
     def __init__(self, **chapters: Any) -> None:
-        self._chapters = chapters
+        self._chapters = {"owners": good_owner(), **chapters}
 
     def chapter(self, tell: Callable[..., Any]) -> Any:
         return self._chapters[tell.__name__]

@@ -10,7 +10,7 @@ from tests.delivery.memories import Device
 from tests.delivery.samples import MODEL
 
 from modelota.delivery import paths, releases
-from modelota.delivery.releases import ModelDocuments, candidates, load_documents, load_manifest, read_control
+from modelota.delivery.releases import ModelDocuments, candidates, load_documents, load_manifest, lot, read_control
 from modelota.errors import ModelotaError, RefuseContent
 from modelota.spec import limits
 from modelota.spec.catalog import Catalog, Control, Withdrawal
@@ -283,3 +283,42 @@ def test_agent_versions(need: str, have: str, *, fits: bool) -> None:
     catalog = Catalog(model=MODEL, releases=(samples.release("1.1.1", agent_min_version=need),))
     assert (evaluate(catalog, agent_version=have)[0][1] is None) is fits
     assert releases._numbers("0") == ()
+
+
+SEEDS = [number.to_bytes(16, "big") for number in range(2000)]
+
+
+@pytest.mark.parametrize("percent", [0, 1, 10, 50, 99, 100])
+def test_a_staged_rollout_reaches_its_share(percent: int) -> None:
+    """About so many of all devices are offered the newest release; nobody at 0, everybody at 100."""
+    catalog, control = samples.catalog("1.1.1", "1.1.2"), Control(model=MODEL, slow_percent=percent)
+    offered = sum(
+        candidates(catalog, control, installed="1.1.1", failed=(), agent_version="1", seed=seed)[0].reason is None
+        for seed in SEEDS
+    )
+    assert abs(offered / len(SEEDS) * 100 - percent) <= (0 if percent in {0, 100} else 3)
+
+
+def test_a_raised_share_takes_nobody_away() -> None:
+    """Whoever was offered a release at 10 percent is at 20 percent, too; another release begins with others."""
+    first = [{seed for seed in SEEDS if lot(seed, MODEL, version) < 10} for version in ("1.1.2", "1.1.3")]
+    assert first[0] <= {seed for seed in SEEDS if lot(seed, MODEL, "1.1.2") < 20}
+    assert len(first[0] & first[1]) < len(first[0]) / 4
+
+
+def test_only_the_newest_release_is_staged() -> None:
+    """Older ones are for all, and of a withdrawn one the release before it is the newest."""
+    seed = next(seed for seed in SEEDS if lot(seed, MODEL, "1.1.3") > 50 and lot(seed, MODEL, "1.1.2") > 50)
+    catalog = samples.catalog("1.1.1", "1.1.2", "1.1.3")
+
+    def reasons(control: Control) -> list[str | None]:
+        found = candidates(catalog, control, installed="1.1.1", failed=(), agent_version="1", seed=seed)
+        return [each.reason.code if each.reason else None for each in found]
+
+    assert reasons(Control(model=MODEL, slow_percent=50)) == ["release-staged", None]
+    withdrawn = (Withdrawal(version="1.1.3", reason="wrong"),)
+    assert reasons(Control(model=MODEL, slow_percent=50, withdrawn=withdrawn)) == [
+        "release-withdrawn",
+        "release-staged",
+    ]
+    assert reasons(Control(model=MODEL)) == [None, None]

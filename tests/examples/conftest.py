@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,11 +17,16 @@ from modelota.repository.workspace import Workspace
 class Vendor:
     """Publishes the family's releases into a repository of files."""
 
-    def __init__(self, place: Path, releases: Path) -> None:
+    def __init__(self, place: Path, releases: Path, *, title: dict[Literal["zh-CN", "en"], str] | None = None) -> None:
         self._releases = releases
         self._clock = SystemClock()
         self.workspace: Workspace = init(
-            place / "vendor", clock=self._clock, passphrases=Passphrases(), models=("acme/assistant",), dev=True
+            place / "vendor",
+            clock=self._clock,
+            passphrases=Passphrases(),
+            models=("acme/assistant",),
+            title=title,
+            dev=True,
         ).workspace
         self.enrolment = place / "enroll.toml"
 

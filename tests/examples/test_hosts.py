@@ -91,6 +91,23 @@ def test_the_shell_host_installs_updates_and_asks(
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"the shell host needs {MISSING}")
+def test_the_shell_host_takes_an_answer_back(vendor: Vendor, device: DeviceUnderTest, repository_root: Path) -> None:
+    """Tonight waits for the charger and can be taken back; then the offer stands again."""
+    host = Shell(repository_root / "examples/hosts/shell/host.sh", device.root)
+    device.ask("POST", "/v1/conditions", {"charging": False})
+    vendor.publish("1.1.1")
+    *_, digest = host.run("check").split()
+    host.run("show", digest)
+    host.run("decide", digest, "tonight")
+    assert "charging" in device.wait("waiting")["waits_for"]
+    number, _, answer, version, state, *rest = host.run("answers").split()
+    assert (answer, version, state, " ".join(rest)) == ("accept", "1.1.1", "standing", "(can be taken back)")
+    assert host.run("revoke", number) == f"{number} accept revoked"
+    assert host.run("check").split()[-1] == digest
+    assert host.run("rollback", status=1).startswith("no-model-installed ")
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"the shell host needs {MISSING}")
 def test_the_shell_host_says_how_it_is_used(repository_root: Path, tmp_path: Path) -> None:
     """Wrong arguments print the usage and change nothing; no agent is an error of curl's own."""
     host = Shell(repository_root / "examples/hosts/shell/host.sh", tmp_path)
@@ -133,6 +150,52 @@ def test_the_python_host_embeds_the_agent(vendor: Vendor, repository_root: Path,
     assert "self-test-failed" in failed.stdout
     after = python_host(repository_root, root, typed=question)
     assert after.stdout.splitlines()[-1] == "2 inches are 5.08 centimetres.", after.stdout
+
+
+def python_client(repository_root: Path, socket: Path, *words: str, status: int = 0) -> str:
+    """Standard output and standard error of `examples/hosts/python/client.py`."""
+    result = subprocess.run(
+        [sys.executable, "-I", str(repository_root / "examples/hosts/python/client.py"), str(socket), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert result.returncode == status, f"{words}: {result.stdout}"
+    assert "Traceback" not in result.stdout
+    return result.stdout.strip()
+
+
+def test_the_python_client_answers_takes_back_and_goes_back(
+    vendor: Vendor, device: DeviceUnderTest, repository_root: Path
+) -> None:
+    """Offer, tonight, revoke, now, progress and rollback, through the socket alone."""
+
+    def client(*words: str, status: int = 0) -> str:
+        return python_client(repository_root, device.layout.agent_socket, *words, status=status)
+
+    assert client("offer") == "up-to-date"
+    vendor.publish("1.1.1")
+    digest = client("offer").split()[-1]
+    device.ask("POST", "/v1/conditions", {"charging": False})
+    client("answer", digest, "tonight")
+    assert "charging" in device.wait("waiting")["waits_for"]
+    assert "waiting (" in client("status")
+    number = client("answers").split()[0]
+    assert client("revoke", number) == f"{number} accept revoked"
+    assert client("revoke", number, status=1).startswith("answer-over ")
+    assert client("answer", digest, "now").startswith("acme/assistant: ")
+    assert client("progress").splitlines()[-1] == "install 1.1.1: done"
+    vendor.publish("1.1.2")
+    digest = client("offer").split()[-1]
+    client("answer", digest, "now")
+    assert client("progress").splitlines()[-1] == "update 1.1.2: done"
+    assert client("rollback") == "started"
+    assert client("progress").splitlines()[-1] == "rollback 1.1.1: done"
+    assert client("status").startswith("acme/assistant: 1.1.1 ")
+    assert "tonight" in client("answer", status=2)
+    assert python_client(repository_root, device.root / "none", "status", status=1)
 
 
 def test_the_python_host_tells_what_is_wrong(repository_root: Path, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import typing
 
 import pytest
 
-from modelota.agent import states
-from modelota.agent.states import journal_name
+from modelota.agent import journal_entries, states
+from modelota.agent.journal_entries import journal_name
 from modelota.i18n import LANGUAGES, Language
 from modelota.i18n.journal import EVENTS, answer_name, log_sentence
 from modelota.spec import api
@@ -16,8 +16,8 @@ from modelota.spec import api
 def test_every_event_of_the_machine_has_a_sentence() -> None:
     """What the state machine journals is known here."""
     error = api.ErrorBody(code="no-space")
-    names = set(states._NAMES.values())
-    names |= {journal_name(states.Done(phase=phase)) for phase in states._DONE_NAMES}
+    names = set(journal_entries._NAMES.values())
+    names |= {journal_name(states.Done(phase=phase)) for phase in journal_entries._DONE_NAMES}
     names |= {
         journal_name(states.Failed(phase=phase, error=error, branch="ask-person"))
         for phase in typing.get_args(api.Phase)

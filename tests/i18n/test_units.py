@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -82,3 +82,32 @@ def test_moment() -> None:
     assert units.moment("2026-11-24T06:05:00Z", "zh-CN", zone=east) == "2026 年 11 月 24 日 14:05"
     assert units.moment("soon\x1b", "en") == "soon�"
     assert units.moment(None, "en") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "english", "chinese"),
+    [
+        ("2026-11-24T06:00:00Z", "today 14:00", "今天 14:00"),
+        ("2026-11-24T16:00:00Z", "tomorrow 00:00", "明天 00:00"),
+        ("2026-11-23T15:59:00Z", "yesterday 23:59", "昨天 23:59"),
+        ("2026-11-26T06:00:00Z", "2026-11-26 14:00", "2026 年 11 月 26 日 14:00"),
+        ("2025-11-24T06:00:00Z", "2025-11-24 14:00", "2025 年 11 月 24 日 14:00"),
+        ("never", "never", "never"),
+        (None, "unknown", "未知"),
+    ],
+)
+def test_a_time_that_is_near_is_named_by_its_day(text: str | None, english: str, chinese: str) -> None:
+    """By the reader's own day, not UTC's."""
+    zone, now = timezone(timedelta(hours=8)), datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+    assert units.near(text, now, "en", zone=zone) == english
+    assert units.near(text, now, "zh-CN", zone=zone) == chinese
+
+
+def test_day_and_time_of_day() -> None:
+    """A list grouped by day shows each in its place, in the reader's zone."""
+    east = timezone(timedelta(hours=8))
+    assert units.day("2026-11-24T16:05:00Z", "en", zone=east) == "2026-11-25"
+    assert units.day("2026-11-24T16:05:00Z", "zh-CN", zone=east) == "2026 年 11 月 25 日"
+    assert units.day("soon\x1b", "en") == "soon�"
+    assert units.time_of_day("2026-11-24T16:05:00Z", zone=east) == "00:05"
+    assert units.time_of_day("soon") == ""

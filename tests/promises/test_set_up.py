@@ -81,3 +81,34 @@ def test_the_stamp_follows_the_lock(bootstrap: ModuleType, tmp_path: Path, monke
     assert bootstrap.wanted_stamp() == first
     lock.write_text("a==2\n", encoding="utf-8")
     assert bootstrap.wanted_stamp() != first
+
+
+def test_a_machine_without_a_browser_is_no_error(repository_root: Path, tmp_path: Path) -> None:
+    """What cannot be installed is named, with the command that helps, and the set-up goes on."""
+    result = subprocess.run(
+        [sys.executable, str(repository_root / "scripts" / "browser.py")],
+        env={"PATH": str(tmp_path)},  # neither a browser nor apt-get
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert "apt-get install chromium" in result.stderr
+
+
+def test_the_browser_that_is_named_is_taken(repository_root: Path, tmp_path: Path) -> None:
+    """`MODELOTA_CHROMIUM` comes before what is on the path; one that is not there is not replaced by another."""
+    named = tmp_path / "mine"
+    named.write_text("#!/bin/sh\n", encoding="utf-8")
+    named.chmod(0o755)
+    code = "import browser; print(browser.find())"
+    for value, expected in ((str(named), str(named)), (str(tmp_path / "missing"), "None")):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=repository_root / "scripts",
+            env={**os.environ, "MODELOTA_CHROMIUM": value},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout.strip() == expected

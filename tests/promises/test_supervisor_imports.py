@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-HEAVY = {"tuf", "securesystemslib", "numpy", "cryptography", "obstore", "typer", "rich", "litestar", "requests"}
+HEAVY = {"tuf", "securesystemslib", "numpy", "cryptography", "obstore", "typer", "rich", "requests"}
+HEAVY |= {"litestar", "uvicorn", "jinja2", "jeepney"}  # of the page and of the notifier
 # The supervisor, and what it is made of, so that a failure names the room that brought the weight.
 LIGHT = [
     "modelota.errors",

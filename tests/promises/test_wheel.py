@@ -105,10 +105,25 @@ def test_modules_need_no_extra_to_import(empty: Path) -> None:
     assert not failed.strip(), failed
 
 
-def test_the_wheel_carries_the_translations_and_the_type_marker(wheel: Path) -> None:
-    """What is not Python travels too."""
+def test_the_wheel_carries_what_is_not_python(repository_root: Path, wheel: Path) -> None:
+    """Translations, the type marker, and everything that the owner's page is made of travel too."""
     names = run([sys.executable, "-m", "zipfile", "-l", str(wheel)], wheel.parent)
+    page = repository_root / "src" / "modelota" / "agent" / "page"
+    pieces = [*page.glob("templates/*"), *page.glob("static/*")]
+    assert len(pieces) > 10
+    for piece in pieces:
+        assert f"modelota/agent/page/{piece.parent.name}/{piece.name}" in names
     assert "modelota/py.typed" in names
     assert "modelota/i18n/locales/zh_CN/LC_MESSAGES/modelota.mo" in names
     assert "licenses/LICENSE" in names
     assert "tests/" not in names
+
+
+def test_the_wheel_carries_the_page(repository_root: Path, wheel: Path) -> None:
+    """Every template and every static file of the owner's page travels."""
+    page = repository_root / "src" / "modelota" / "agent" / "page"
+    files = {path for folder in ("templates", "static") for path in (page / folder).iterdir()}
+    assert {path.suffix for path in files} >= {".jinja", ".css", ".js"}
+    names = run([sys.executable, "-m", "zipfile", "-l", str(wheel)], wheel.parent)
+    for path in files:
+        assert f"modelota/agent/page/{path.parent.name}/{path.name}" in names

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -456,3 +458,32 @@ async def test_one_user_cannot_hold_every_connection(run_dir: Path, monkeypatch:
         assert [await answered() for _ in range(most)] == [True] * most
         for writer in held:
             writer.close()
+
+
+_ASK = """
+import socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+peer.sendall(b"GET / HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n")
+while data := peer.recv(65536):
+    sys.stdout.buffer.write(data)
+"""
+
+
+async def groups_of(request: Request) -> Reply:
+    return json_response(sorted(request.peer.groups) if request.peer is not None else None)
+
+
+async def test_the_peer_s_groups_are_its_process_s(run_dir: Path) -> None:
+    """A service may have groups that no user database knows; the kernel tells them. Too many are told as none."""
+    path = run_dir / "s.sock"
+    async with serving(path, groups_of):
+        assert (await request(path, "GET", "/")).json() == sorted(os.getgroups())
+        if os.geteuid() != 0:
+            return  # only root gives a process other groups
+        for groups in ([4242, 4243], list(range(4000, 4256)), list(range(4000, 4300))):
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-c", _ASK, str(path), stdout=asyncio.subprocess.PIPE, extra_groups=groups
+            )
+            told, _ = await child.communicate()
+            assert json.loads(told.partition(b"\r\n\r\n")[2]) == (groups if len(groups) <= 256 else [])

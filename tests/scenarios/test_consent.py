@@ -57,7 +57,7 @@ def test_the_same_situation_has_the_same_digest(installed: Installed) -> None:
 
 
 def test_later_skip_and_decline(installed: Installed) -> None:
-    """Later keeps the offer; decline drops it until the next check; skip drops the version for good."""
+    """Later keeps the offer; decline and skip keep it away until somebody asks for it, or something newer comes."""
     publisher, device = installed
     publisher.publish("1.1.2")
     offer = device.check()
@@ -65,9 +65,14 @@ def test_later_skip_and_decline(installed: Installed) -> None:
     assert device.status()["offer"]["digest"] == offer["digest"]
     device.decide(offer["digest"], "decline")
     assert device.status()["offer"] is None
-    assert device.check()["digest"] == offer["digest"]
+    found = device.ask("POST", "/v1/check", {})[0]
+    assert (found["offer"], found["turned_down"]) == (None, ["1.1.2"])
+    found = device.ask("POST", "/v1/check", {"version": "1.1.2"})[0]
+    assert found["offer"]["digest"] == device.status()["offer"]["digest"] == offer["digest"]
+    assert device.ask("POST", "/v1/check", {})[0]["offer"]["digest"] == offer["digest"]  # it was asked for
     device.decide(offer["digest"], "skip")
-    assert device.ask("POST", "/v1/check", {})[0]["offer"] is None
+    found = device.ask("POST", "/v1/check", {})[0]
+    assert (found["offer"], found["turned_down"]) == (None, ["1.1.2"])
     publisher.publish("1.1.3")
     assert device.check()["offer"]["to_version"] == "1.1.3"
     assert device.status()["active_version"] == "1.1.1"
@@ -82,7 +87,7 @@ def test_unknown_answers_fields_and_routes_are_refused(installed: Installed) -> 
     body = {"offer_digest": digest, "answer": "accept", "force": True}
     assert code(device.request("POST", "/v1/decisions", body)) == "request-invalid"
     assert code(device.request("POST", "/v1/update", {})) == "route-unknown"
-    assert code(device.request("GET", "/v1/decisions")) == "route-unknown"
+    assert code(device.request("PUT", "/v1/decisions")) == "route-unknown"
     assert code(device.request("POST", "/v1/pause", {})) == "no-update-in-progress"
 
 

@@ -44,7 +44,7 @@ class Operation:
         prepare: brings a running, enrolled device into the state before.
         perform: asks for it and waits for its end; whatever goes wrong is the walk's business.
         before: the version in use before, or None.
-        after: the version in use afterwards.
+        after: the version in use afterwards, or None.
         is_done: whether it came to its end; by default, whether `after` is in use.
     """
 
@@ -52,7 +52,7 @@ class Operation:
     prepare: Callable[[Publisher, DeviceUnderTest], None]
     perform: Callable[[DeviceUnderTest], None]
     before: str | None
-    after: str
+    after: str | None
     is_done: Callable[[DeviceUnderTest], bool] | None = None
 
     def done(self, device: DeviceUnderTest) -> bool:
@@ -119,6 +119,18 @@ def repair(device: DeviceUnderTest) -> None:
         device.show(found["offer"]["digest"])
         device.decide(found["offer"]["digest"])
     come_to_an_end(device)
+
+
+def uninstall(device: DeviceUnderTest) -> None:
+    """Plan, confirm the plan, wait for the end; what became of the user's data is another scenario's business."""
+    plan = device.ask("POST", "/v1/removal/plan", {"user_data": "keep"})
+    device.ask("POST", "/v1/removal", {"plan_digest": plan["digest"], "channel": "host"})
+    come_to_an_end(device)
+
+
+def is_gone(device: DeviceUnderTest) -> bool:
+    outcome = device.status()["last_outcome"]
+    return outcome["operation"] == "uninstall" and outcome["result"] == "done"
 
 
 def is_whole(device: DeviceUnderTest) -> bool:
@@ -200,6 +212,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("layout", other_layout, accept, "1.1.1", "1.1.2"),
     Operation("layout-back", other_layout_in_use, roll_back, "1.1.2", "1.1.1"),
     Operation("repair", damaged, repair, "1.1.2", "1.1.2", is_done=is_whole),
+    Operation("uninstall", second_in_use, uninstall, "1.1.2", None, is_done=is_gone),
 )
 
 
@@ -323,7 +336,7 @@ def slots_of(device: DeviceUnderTest) -> set[str]:
     return set()
 
 
-def disk_invariants(device: DeviceUnderTest, version: str) -> None:
+def disk_invariants(device: DeviceUnderTest, version: str | None) -> None:
     """Of a device that does not run: database sound, files of every slot whole, nothing there that nobody knows."""
     with closing(sqlite3.connect(f"file:{device.layout.database}?mode=ro", uri=True)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -333,7 +346,10 @@ def disk_invariants(device: DeviceUnderTest, version: str) -> None:
             for (data,) in database.execute("SELECT description FROM slots")
         ]
     model = device.layout.model(MODEL)
-    assert any(description.slot.version == version for description in described)
+    if version is None:
+        assert not described, f"uninstalled, but there are {[each.slot.name for each in described]}"
+    else:
+        assert any(description.slot.version == version for description in described)
     for description in described:
         for file in description.files:
             path = model.slot(description.slot.name) / "files" / file.path

@@ -4,8 +4,11 @@
 #   host.sh status                  what is in use, what is under way
 #   host.sh check                   look for a new version; prints the digests of offers
 #   host.sh show DIGEST             show an offer, and tell the agent in which words
-#   host.sh decide DIGEST ANSWER    accept, later, skip or decline
+#   host.sh decide DIGEST ANSWER    accept, tonight (22:00, while charging), later, skip or decline
 #   host.sh follow                  print events until nothing is under way; the end decides the exit status
+#   host.sh answers                 what was answered, and what can still be taken back
+#   host.sh revoke ID               take an answer back
+#   host.sh rollback                go back to the version before
 #   host.sh chat PROMPT             ask the model in use, through the gateway
 #
 # Environment: MODELOTA_ROOT (the device root) or MODELOTA_SOCKET (its agent.sock); HOST_LANGUAGE: en or zh-CN.
@@ -79,8 +82,30 @@ show() {
 }
 
 decide() {
-  request POST /v1/decisions "$(jq -n --arg digest "$1" --arg answer "$2" \
-    '{offer_digest: $digest, answer: $answer, channel: "host"}')" | jq -r '"\(.model): \(.phase)"'
+  local answer=$2 wishes='{}'
+  if [[ $2 == tonight ]]; then
+    answer=accept
+    wishes=$(jq -n --arg now "$(date --utc +%FT%TZ)" \
+      --arg at "$(date --utc --date "@$(date --date 'today 22:00' +%s)" +%FT%TZ)" \
+      '{conditions: ["charging"]} + if $at > $now then {not_before: $at} else {} end')
+  fi
+  request POST /v1/decisions "$(jq -n --arg digest "$1" --arg answer "$answer" --argjson wishes "$wishes" \
+    '{offer_digest: $digest, answer: $answer, channel: "host"} + $wishes')" |
+    jq -r '"\(.model): \(.phase)"'
+}
+
+answers() {
+  request GET /v1/decisions | jq -r '.decisions[] | "\(.id) \(.at) \(.answer) \(.to_version // "") \(.state)" +
+    (if .revocable then " (can be taken back)" else "" end)'
+}
+
+revoke() {
+  request DELETE "/v1/decisions/$1" | jq -r '"\(.id) \(.answer) \(.state)"'
+}
+
+rollback() {
+  request POST /v1/rollback '{"channel": "host"}' |
+    jq -r 'if .started then "started" else "offer \(.offer.digest)" end'
 }
 
 # Events make it prompt, the status decides: a stream that breaks, or an event that came too early, loses nothing.
@@ -126,9 +151,9 @@ chat() {
 }
 
 case "${1:-} $#" in
-  'status 1' | 'check 1' | 'show 2' | 'decide 3' | 'follow 1' | 'chat 2') "$@" ;;
+  'status 1' | 'check 1' | 'show 2' | 'decide 3' | 'follow 1' | 'answers 1' | 'revoke 2' | 'rollback 1' | 'chat 2') "$@" ;;
   *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

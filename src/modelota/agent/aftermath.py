@@ -18,6 +18,7 @@ from modelota.agent.states import (
     Removed,
     Retested,
     Returned,
+    Standing,
     State,
     StopWork,
     Tell,
@@ -57,7 +58,9 @@ def end(
         error=_with_situation(error, state.current, returned=update.phase == "rolling-back"),
         finished_at=now,
     )
-    ended = msgspec.structs.replace(state, update=None, failed=failed, slots=keep, last=outcome)
+    # a *later* to an offer that stands has nothing to do with a device that goes back by itself
+    answer = None if state.answer is not None and state.answer.answer == "accept" else state.answer
+    ended = msgspec.structs.replace(state, update=None, answer=answer, failed=failed, slots=keep, last=outcome)
     return ended, (*first, Clean(keep=keep, seal=ended.kept), Tell(outcome=outcome))
 
 
@@ -103,6 +106,7 @@ def activated(state: State, event: Activated) -> Step:
         current=update.target,
         previous=previous,
         update=None,
+        answer=None,
         watch=watch,
         skipped=skipped,
         degraded=None,
@@ -163,7 +167,7 @@ def retested(state: State, event: Retested, now: str) -> Step:
     return msgspec.structs.replace(state, suspect=event.error), ()
 
 
-def removal_asked(state: State, event: RemovalAsked) -> Step:
+def removal_asked(state: State, event: RemovalAsked, now: str) -> Step:
     """Begin to uninstall what its user confirmed."""
     if state.update is not None or not (state.current or state.slots or state.kept):
         return same(state)
@@ -175,7 +179,9 @@ def removal_asked(state: State, event: RemovalAsked) -> Step:
         manifest_digest="",
         phase="removing",
     )
-    return msgspec.structs.replace(state, offer=None, watch=None, update=update), (Work(phase="removing"),)
+    answer = Standing(id=event.id, offer_digest="", answer="accept", target=update.target, at=now)
+    begun = msgspec.structs.replace(state, offer=None, watch=None, update=update, answer=answer)
+    return begun, (Work(phase="removing"),)
 
 
 def removed(state: State, event: Removed) -> Step:
@@ -192,7 +198,14 @@ def removed(state: State, event: Removed) -> Step:
         error=None,
         finished_at=event.at,
     )
-    gone = State(failed=state.failed, skipped=state.skipped, last=outcome, uninstalled=True)
+    gone = State(
+        failed=state.failed,
+        skipped=state.skipped,
+        silent=state.silent,
+        reminders=state.reminders,
+        last=outcome,
+        uninstalled=True,
+    )
     return gone, (Clean(keep=()), Tell(outcome=outcome))
 
 

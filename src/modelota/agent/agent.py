@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from modelota.agent import routes
+from modelota.agent import answering
 from modelota.agent.core import Core
 from modelota.clock import Clock
 from modelota.spec import api
@@ -34,7 +34,7 @@ class Agent:
         self, method: str, path: str, body: bytes, query: dict[str, str], *, authority: str = "embedding-host"
     ) -> tuple[int, bytes]:
         """Answer one request of the socket interface: HTTP status and JSON. Errors are in the answer, not raised."""
-        return await routes.answer(self.core, method, path, body, query, authority=authority)
+        return await answering.answer(self.core, method, path, body, query, authority=authority)
 
     def events(self, after: int | None = None) -> AsyncIterator[api.Event]:
         """The event stream: events with an id above `after`, then new ones; None starts with the next new one."""

@@ -1,4 +1,4 @@
-"""What can be asked of an open device root: check, answer an offer, pause, go back, list versions, chat.
+"""What can be asked of an open device root: check, show an offer, pause, go back, verify, chat.
 
 Whoever calls has checked who may ask (`modelota.agent.access`); the authority is journalled with what was asked.
 """
@@ -11,9 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from modelota.agent.core import Core
+from modelota.agent.deciding import offer, take
 from modelota.agent.model_loop import ModelLoop
 from modelota.agent.states import (
-    Answered,
     CancelAsked,
     Offered,
     OfferGone,
@@ -24,13 +24,11 @@ from modelota.agent.states import (
     Withdrawn,
 )
 from modelota.agent.withdrawals import as_error, newly_withdrawn, warning_about, withdrawal_of
-from modelota.clock import from_iso, iso
 from modelota.errors import AskPerson, ModelotaError, RefuseContent, error_from
 from modelota.runtime.gateway import new_token
 from modelota.runtime.messages import plain
 from modelota.spec import api, api_life
 from modelota.spec.names import is_name
-from modelota.spec.offer import WITHDRAWN, Answer, Condition, Decision
 from modelota.spec.slot import SlotId
 from modelota.spec.version import Version
 
@@ -87,7 +85,7 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
     view = core.journal.offer(digest) if digest else None
     if view is not None:
         target = SlotId(view.offer.to_version, view.offer.to_variant)
-        await loop.post(Offered(offer_digest=view.digest, target=target))
+        await loop.post(Offered(offer_digest=view.digest, target=target, asked=request.version is not None))
         if loop.state.offer == view.digest:  # during an update nothing else is on offer
             core.hub.publish("offer", loop.model, {"digest": view.digest, "to_version": view.offer.to_version})
     elif loop.state.offer is not None:
@@ -97,6 +95,7 @@ async def _check_one(core: Core, loop: ModelLoop, request: api.CheckRequest, aut
         offer=view,
         up_to_date=found["up_to_date"],
         refused=tuple(msgspec.convert(found["refused"], list[api.ErrorBody])),
+        turned_down=tuple(found.get("turned_down", ())),
         stale_since=stale_since,
     )
 
@@ -112,6 +111,8 @@ def seeded_to_offer(state: State) -> SlotId | None:
     seeded = state.seeded
     if seeded is None or state.current is not None or seeded.version in {*state.failed, *state.skipped}:
         return None
+    if state.offer is None and any(given.target.version == seeded.version for given in state.silent):
+        return None  # declined: the repository may have something else
     return seeded
 
 
@@ -123,18 +124,6 @@ async def _offer_seeded(core: Core, loop: ModelLoop, seeded: SlotId) -> api.Chec
     if loop.state.offer == digest:
         core.hub.publish("offer", loop.model, {"digest": digest, "to_version": seeded.version})
     return api.CheckResult(model=loop.model, offer=offer(core, digest))
-
-
-def offer(core: Core, digest: str) -> api.OfferView:
-    """An offer by its digest.
-
-    Raises:
-        AskPerson: `no-offer`.
-    """
-    view = core.journal.offer(digest)
-    if view is None:
-        raise AskPerson("no-offer", model=digest[:64])
-    return view
 
 
 def shown(core: Core, request: api.ShownRequest, *, authority: str) -> None:
@@ -153,96 +142,6 @@ def shown(core: Core, request: api.ShownRequest, *, authority: str) -> None:
     )
     facts = {"digest": view.digest, "language": request.language, "channel": request.channel}
     core.journal.note(view.offer.model, "offer-shown", facts)
-
-
-async def decide(core: Core, request: api.DecisionRequest, *, authority: str) -> api.ModelStatus:
-    """Take a person's answer to exactly one offer (clause 5.1-d).
-
-    Raises:
-        AskPerson: `no-offer`, `offer-changed` (another offer stands now), `offer-not-shown`, `update-in-progress`,
-            `return-takes-long` (nobody chose a way back of more than five minutes).
-    """
-    view = offer(core, request.offer_digest)
-    loop = core.loop(view.offer.model)
-    _require_standing(loop, view.digest)
-    if view.shown_at is None:
-        raise AskPerson("offer-not-shown", digest=view.digest)
-    if request.answer == "accept" and view.takes_long and not request.although_long:
-        raise AskPerson("return-takes-long", duration_s=view.estimate_s)
-    if request.not_before is not None:
-        _require_time(request.not_before)
-    wishes = (tuple(dict.fromkeys(request.conditions)), request.not_before)
-    if not await _answer(core, loop, view, request.answer, authority, request.channel, wishes):
-        if request.answer != "later":  # somebody else's answer, or a check, came first
-            _require_standing(loop, view.digest)
-        # "later" changes no state, and is on record all the same
-        facts = {"digest": view.digest, "answer": request.answer, "authority": authority, "channel": request.channel}
-        core.journal.note(loop.model, "decided", facts)
-    return core.model_status(loop)
-
-
-async def _answer(
-    core: Core,
-    loop: ModelLoop,
-    view: api.OfferView,
-    answer: Answer,
-    authority: str,
-    channel: api.Channel,
-    wishes: tuple[tuple[Condition, ...], str | None] = ((), None),
-) -> bool:
-    """Put an answer on record and act on it; whether it changed anything."""
-    conditions, not_before = wishes
-    decision = Decision(
-        offer_digest=view.digest,
-        answer=answer,
-        authority=authority,
-        channel=channel,
-        at=iso(core.clock.now()),
-        conditions=conditions,
-        not_before=not_before,
-    )
-    core.journal.note_decision(decision)
-    return await loop.post(
-        Answered(
-            offer_digest=view.digest,
-            answer=answer,
-            authority=authority,
-            channel=channel,
-            direction=view.offer.direction,
-            target=SlotId(view.offer.to_version, view.offer.to_variant),
-            manifest_digest=view.offer.manifest_digest,
-            conditions=conditions,
-            not_before=not_before,
-            despite_withdrawal=WITHDRAWN in view.offer.consequences,
-        )
-    )
-
-
-def _require_time(text: str) -> None:
-    """Check that a time exists: its pattern allows a thirteenth month.
-
-    Raises:
-        AskPerson: `argument-invalid`.
-    """
-    try:
-        from_iso(text)
-    except ValueError as error:
-        raise AskPerson("argument-invalid", argument="not_before", detail="not-a-time") from error
-
-
-def _require_standing(loop: ModelLoop, digest: str) -> None:
-    """Check that exactly this offer can be answered now.
-
-    Raises:
-        AskPerson: `update-in-progress`, `no-offer`, `offer-changed`.
-    """
-    state = loop.state
-    if state.update is not None:
-        raise AskPerson("update-in-progress", version=state.update.target.version, phase=state.update.phase)
-    if state.offer is None:
-        raise AskPerson("no-offer", model=loop.model)
-    if state.offer != digest:
-        raise AskPerson("offer-changed", digest=digest, now=state.offer)
 
 
 async def control(
@@ -305,6 +204,7 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
                 manifest_digest=description.manifest_digest,
                 authority=authority,
                 channel=request.channel,
+                id=core.journal.decisions.next_id(),
             )
         )
         return api.RollbackResult(model=loop.model, started=started, warning=warning)
@@ -312,7 +212,7 @@ async def roll_back(core: Core, request: api.RollbackRequest, *, authority: str)
     if sealed is not None:
         arguments = {"model": loop.model, "slot": sealed.name}
         digest = msgspec.json.decode(await core.background.run("offer-kept", arguments), type=str)
-        await loop.post(Offered(offer_digest=digest, target=sealed))
+        await loop.post(Offered(offer_digest=digest, target=sealed, asked=True))
         return api.RollbackResult(model=loop.model, started=False, offer=offer(core, digest), warning=warning)
     result = await _check_one(core, loop, api.CheckRequest(model=loop.model, version=wanted), authority)
     if result.offer is None:
@@ -346,11 +246,12 @@ async def verify(core: Core, request: api_life.VerifyRequest, *, authority: str)
     arguments = {"model": loop.model, "slot": target.name}
     digest = msgspec.json.decode(await core.background.run("offer-repair", arguments), type=str)
     view = offer(core, digest)
-    await loop.post(Offered(offer_digest=digest, target=target))
+    await loop.post(Offered(offer_digest=digest, target=target, asked=True))
     if view.offer.planned_bytes:
         return api_life.VerifyResult(model=loop.model, slots=slots, offer=view)
-    await _answer(core, loop, view, "accept", authority, request.channel)
-    return api_life.VerifyResult(model=loop.model, slots=slots, started=True)
+    accepted = api.DecisionRequest(offer_digest=digest, answer="accept", channel=request.channel)
+    started = await take(core, loop, view, accepted, authority=authority)
+    return api_life.VerifyResult(model=loop.model, slots=slots, started=started)
 
 
 async def chat(core: Core, request: api.ChatRequest) -> api.ChatResult:
@@ -383,8 +284,8 @@ def make_token(core: Core, request: api.TokenRequest) -> api.TokenResult:
     if core.gateway_port is None:
         raise AskPerson("argument-invalid", argument="gateway", detail="no-tcp-port")
     token, digest = new_token()
-    core.journal.keep_token(request.application, digest)
+    core.journal.tokens.keep(request.application, digest)
     core.journal.note("", "token-made", {"application": request.application})
-    core.gateway.set_tokens(core.journal.tokens())
+    core.gateway.set_tokens(core.journal.tokens.by_digest())
     url = f"http://127.0.0.1:{core.gateway_port}/v1"
     return api.TokenResult(application=request.application, token=token, url=url)

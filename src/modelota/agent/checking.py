@@ -5,7 +5,9 @@ Runs in the worker. Nothing but metadata is fetched here (clause 5.1-c).
 
 from __future__ import annotations
 
+import secrets
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
@@ -15,12 +17,15 @@ from modelota.agent.device_offers import DeviceOffers
 from modelota.agent.enrol import Membership
 from modelota.agent.journal import Journal
 from modelota.agent.offers import build_offer
+from modelota.agent.origins import Origin, keep_origin
 from modelota.agent.preflight import storage_share_percent
-from modelota.agent.states import State
+from modelota.agent.standing import is_over
+from modelota.agent.states import Standing, State
 from modelota.agent.withdrawals import keep_withdrawals
 from modelota.clock import Clock, iso
 from modelota.delivery import releases
-from modelota.delivery.mirrors import open_mirrors
+from modelota.delivery.mirrors import MirroredStore, open_mirrors
+from modelota.delivery.paths import manifest_target
 from modelota.delivery.stores import ObjectStore
 from modelota.delivery.trust import Refreshed, TrustClient, TrustState
 from modelota.errors import AskPerson, ModelotaError, RefuseContent
@@ -30,6 +35,8 @@ from modelota.storage.durable import free_bytes
 from modelota.storage.layout import Layout
 from modelota.storage.space import allocated_bytes
 
+_SEED: Final = "rollout-seed"
+
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What a check found for one model: the digest of an offer, or why there is none."""
@@ -38,6 +45,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     offer_digest: str | None = None
     up_to_date: bool = False
     refused: tuple[ErrorBody, ...] = ()
+    turned_down: tuple[str, ...] = ()  # newer versions that their user skipped or declined
     withdrawn: dict[str, str] = {}  # version -> reason
     stale_since: str | None = None
 
@@ -115,22 +123,30 @@ class Checker:
         self._keep_releases(model, documents)
         state = self._journal.state(model)
         refused: list[ErrorBody] = []
+        turned_down: list[str] = []
         if version is not None:
             wanted = self._asked_for(documents, version, state)
+            silent: tuple[Standing, ...] = ()
         else:
-            wanted, refused = self._newer(documents, state)
+            silent = self._silent(state)
+            wanted, refused, turned_down = self._newer(documents, state, silent)
         digest = None
         for candidate in wanted:
             try:
                 digest = self._offer(documents, candidate, state, stale_since)
-                break
             except (AskPerson, RefuseContent) as error:
                 refused.append(body_of(error))
+                continue
+            if any(given.offer_digest == digest for given in silent):
+                turned_down.append(candidate)  # an older version is not what its user wants to hear of instead
+                digest = None
+            break
         return Found(
             model=model,
             offer_digest=digest,
             up_to_date=digest is None and all(entry.code == "release-failed-here" for entry in refused),
             refused=tuple(refused),
+            turned_down=tuple(turned_down),
             withdrawn={entry.version: entry.reason for entry in documents.control.withdrawn},
             stale_since=stale_since,
         )
@@ -145,22 +161,55 @@ class Checker:
                 if not error.code.startswith("metadata-") or self._places_left < 1 or not self.store.distrust():
                     raise
 
-    def _newer(self, documents: releases.ModelDocuments, state: State) -> tuple[list[str], list[ErrorBody]]:
-        """Versions that may be offered, newest first, and why others may not."""
+    def _silent(self, state: State) -> tuple[Standing, ...]:
+        """Answers that keep offers away: not those that expired, nor any to the version that a person asked for."""
+        asked = self._journal.offer(state.offer) if state.offer else None
+        now = iso(self._clock.now())
+        return tuple(
+            given
+            for given in state.silent
+            if not is_over(given, now) and (asked is None or asked.offer.to_version != given.target.version)
+        )
+
+    def _newer(
+        self, documents: releases.ModelDocuments, state: State, silent: tuple[Standing, ...]
+    ) -> tuple[list[str], list[ErrorBody], list[str]]:
+        """Versions that may be offered, newest first; why others may not; and which were skipped.
+
+        Who skips a version waits for a newer one: what is older than that is not offered instead.
+        """
         wanted: list[str] = []
         refused: list[ErrorBody] = []
+        turned_down: list[str] = []
+        spoken = {given.target.version for given in state.silent} - {given.target.version for given in silent}
+        skipped = [version for version in state.skipped if version not in spoken]
+        skips = [given.target.version for given in silent if given.answer == "skip"]
         for candidate in releases.candidates(
             documents.catalog,
             documents.control,
             installed=state.current.version if state.current else None,
-            failed=(*state.failed, *state.skipped),
+            failed=(*state.failed, *skipped),
             agent_version=modelota.__version__,
+            seed=self._rollout_seed(),
         ):
+            withdrawn = candidate.reason is not None and candidate.reason.code == "release-withdrawn"
+            if candidate.version in skips and not withdrawn:
+                turned_down.append(candidate.version)
+            if turned_down or candidate.version in skipped:
+                continue
             if candidate.reason is None:
                 wanted.append(candidate.version)
-            elif candidate.version not in state.skipped:
+            else:
                 refused.append(body_of(candidate.reason))
-        return wanted, refused
+        return wanted, refused, turned_down
+
+    def _rollout_seed(self) -> bytes:
+        """This device's random bytes for staged rollouts, made at the first check. They never leave the device."""
+        seed = self._journal.fact(_SEED)
+        if seed is None:
+            seed = secrets.token_bytes(16)
+            self._journal.set_fact(_SEED, seed)
+        return seed
 
     def _asked_for(self, documents: releases.ModelDocuments, version: str, state: State) -> list[str]:
         """The one version that was asked for, when it is admitted and another than the one in use.
@@ -246,10 +295,21 @@ class Checker:
             peak_bytes=self.local.peak_space_bytes(manifest, variant, plan),
         )
         self._journal.keep_manifest(loaded.digest, manifest.model, version, loaded.body)
+        self._keep_origin(loaded.digest, manifest.model, version)
         self._journal.keep_notes(
             manifest.model, version, {str(language): text for language, text in manifest.notes.items()}
         )
         return self.local.keep(offer, plan, variant)
+
+    def _keep_origin(self, manifest_digest: str, model: str, version: str) -> None:
+        """Keep where a manifest came from and whose keys signed for it: they may be replaced later."""
+        place = self.store.preferred if isinstance(self.store, MirroredStore) else self.store
+        signed_by = self.client.signers(manifest_target(model, version))
+        keep_origin(
+            self._journal,
+            manifest_digest,
+            Origin(from_url=place.url, signed_by=signed_by, at=iso(self._clock.now())),
+        )
 
     def _keep_releases(self, model: str, documents: releases.ModelDocuments) -> None:
         rows: list[tuple[str, str, str]] = []

@@ -120,6 +120,58 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group_may_remove: bool = True
 
 
+class Answers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a user's answer to an offer counts, and when one who answered *later* is reminded (requirement 5.1-d).
+
+    Attributes:
+        accept_s: an accepted update that could not begin to fetch within this after its time is offered again.
+        skip_s: a skipped version is offered again after this.
+        decline_s: a declined offer is made again after this.
+        remind_s: seconds from a *later* to the first reminder, from that to the second, and so on; the last one
+            repeats. Urgent updates use `remind_urgent_s`.
+        remind_urgent_s: the same for updates that their publisher calls urgent.
+    """
+
+    accept_s: Annotated[int, Meta(ge=60, le=SECONDS_MAX)] = 7 * 86_400
+    skip_s: Annotated[int, Meta(ge=60, le=SECONDS_MAX)] = 180 * 86_400
+    decline_s: Annotated[int, Meta(ge=60, le=SECONDS_MAX)] = 30 * 86_400
+    remind_s: Annotated[tuple[Annotated[int, Meta(ge=60, le=SECONDS_MAX)], ...], Meta(min_length=1, max_length=16)] = (
+        86_400,
+        3 * 86_400,
+        7 * 86_400,
+        14 * 86_400,
+    )
+    remind_urgent_s: Annotated[
+        tuple[Annotated[int, Meta(ge=60, le=SECONDS_MAX)], ...], Meta(min_length=1, max_length=16)
+    ] = (4 * 3600, 86_400)
+
+
+class NotificationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the user hears of what happens (clause 5.1-c), besides the event stream and the journal.
+
+    Attributes:
+        desktop: show desktop notifications (freedesktop.org, D-Bus) in the session of the agent's own user.
+        terminal: write a line to the terminals of logged-in users who may see (as wall(1) does).
+        hook: a command that gets each notice as JSON on standard input, for a host's own screens.
+        hook_timeout_s: it is stopped after this.
+        quiet: `HH:MM-HH:MM` local time in which only what is urgent is told; the rest follows at its end.
+    """
+
+    desktop: bool = False
+    terminal: bool = False
+    hook: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+    hook_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 10
+    quiet: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] | None = None
+
+
+class PageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The owner's page: whether there is one, its loopback port (0: any), and how long it stays without use."""
+
+    enabled: bool = True
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    idle_s: Annotated[int, Meta(ge=10, le=300)] = 240
+
+
 class CommandProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A command that the `command` runtime may start; a manifest names the profile, never a command line."""
 
@@ -154,6 +206,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage: StorageSettings = StorageSettings()
     scrub: Scrub = Scrub()
     network: NetworkSettings = NetworkSettings()
+    answers: Answers = Answers()
+    notifications: NotificationSettings = NotificationSettings()
+    page: PageSettings = PageSettings()
 
 
 def read_config(path: Path) -> Config:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import modelota
+from modelota.agent.answers import standing_answers
+from modelota.agent.cleaning_asking import CleaningDesk
 from modelota.agent.config import Config, read_config
 from modelota.agent.enrol import Membership, membership_of, open_journal
 from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
 from modelota.agent.model_loop import ModelLoop
+from modelota.agent.notices import Notices
+from modelota.agent.page_link import PageKeeper
 from modelota.agent.steps import Workers
 from modelota.agent.withdrawals import warning_about
 from modelota.agent.worker_link import WorkerLink
@@ -25,8 +29,6 @@ from modelota.spec import api
 from modelota.storage.durable import Disk, check_ours, disk_errors
 from modelota.storage.layout import Layout
 from modelota.storage.lock import RootLock
-
-Channel = Literal["terminal", "script", "socket", "host"]
 
 GATEWAY_WAIT_S: Final = 120.0
 
@@ -61,11 +63,13 @@ class Core:
         self.foreground = WorkerLink(layout.root, layout.log / "foreground.log", disk)
         # What may take an hour and has no hurry: reading for damage, looking for residues.
         self.maintenance = WorkerLink(layout.root, layout.log / "maintenance.log", disk, yielding=True)
+        self.cleaning = CleaningDesk(journal, self.hub, self.maintenance, clock)
         self.refreshing = asyncio.Lock()
         self.gates = Gates(config.gates, journal, clock)
         self.gateway = Gateway(
-            self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens(), measured=self._answered
+            self._ensure_engine, wait_s=GATEWAY_WAIT_S, tokens=journal.tokens.by_digest(), measured=self._answered
         )
+        self.page = PageKeeper(layout, config, disk, clock)
         self.gateway_port: int | None = None
         self._gateway_open = False
         self._going_on = asyncio.Lock()
@@ -81,9 +85,11 @@ class Core:
                 self.gateway.upstreams,
                 clock,
                 unattended=unattended,
+                remind=self._remind,
             )
             for model in membership.models
         }
+        self.notices = Notices(journal, self.hub, self.models, config.notifications, clock)
         self._to_go_on = list(self.models.values())
 
     @classmethod
@@ -143,13 +149,16 @@ class Core:
         async with self._going_on:  # nothing is decided about a model before it went on
             while self._to_go_on:
                 await self._to_go_on.pop(0).go_on()
+            self.cleaning.go_on()
 
     async def aclose(self) -> None:
         """Stop engines and worker, and give the root up. What is under way goes on at the next opening."""
         self.hub.close()
+        await self.page.aclose()
         await self.gateway.close()
         for loop in self.models.values():
             await loop.aclose()
+        await self.cleaning.aclose()
         await self.background.aclose()
         await self.foreground.aclose()
         await self.maintenance.aclose()
@@ -167,6 +176,9 @@ class Core:
 
     async def _ensure_engine(self, model: str) -> None:
         await self.loop(model).serving.ensure()
+
+    def _remind(self, model: str, digest: str, number: int) -> None:
+        self.notices.reminder(model, digest, number)
 
     def _answered(self, model: str, slot: str, figures: AnswerFigures) -> None:
         self.models[model].watcher.answered(slot, figures)
@@ -207,13 +219,16 @@ class Core:
         return api.ModelStatus(
             model=loop.model,
             user_data=str(self.layout.model(loop.model).user_data),
+            title=self.journal.title(loop.model),
             phase=state.phase,
             active_version=state.current.version if state.current else None,
             active_variant=state.current.variant if state.current else None,
             previous_version=state.previous.version if state.previous else None,
             target_version=update.target.version if update else None,
+            operation=update.direction if update else None,
             paused=update.paused if update else False,
             waits_for=update.waits_for if update else (),
+            waits_before=update.gate or None if update else None,
             progress=loop.progress,
             offer=self.journal.offer(state.offer) if state.offer else None,
             last_outcome=state.last,
@@ -225,4 +240,5 @@ class Core:
             suspect=state.suspect,
             end_of_service=self.journal.end_of_service(loop.model),
             withdrawn=warning_about(self.journal, loop.model, state.current.version if state.current else None),
+            answers=standing_answers(state),
         )

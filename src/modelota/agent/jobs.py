@@ -10,6 +10,7 @@ from typing import Any
 
 from modelota.agent.checking import Checker
 from modelota.agent.cleaning.cleaning import clean_basic
+from modelota.agent.cleaning_jobs import CleaningJobs
 from modelota.agent.config import read_config
 from modelota.agent.device_offers import DeviceOffers
 from modelota.agent.enrol import class_keys, membership_of, open_journal
@@ -41,6 +42,7 @@ class Jobs:
         self._journal = open_journal(self._layout, self._clock)
         self._membership = membership_of(self._journal, root)
         self._disk = Disk((root, self._layout.runtime_directory), self._journal.ledger)
+        cleaning = CleaningJobs(self._layout, self._journal)
         user_data = UserDataJobs(self._layout, self._journal, self._disk, self._clock)
         self._in_thread: dict[str, Callable[[Arguments, Report], object]] = {
             "check": self._check,
@@ -56,6 +58,8 @@ class Jobs:
             "deploying": lambda arguments, report: self._installer(arguments).deploy(report),
             "removal-plan": self._plan_removal,
             "removing": self._remove,
+            "cleaning-scan": cleaning.scan,
+            "cleaning-apply": cleaning.apply,
             "snapshot": lambda arguments, _: user_data.snapshot(arguments),
             "restore-user-data": lambda arguments, _: user_data.restore(arguments),
             "export-backup": lambda arguments, _: user_data.export(arguments),

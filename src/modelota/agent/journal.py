@@ -14,13 +14,18 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from modelota.agent.cleaning_table import CleaningTable
+from modelota.agent.decision_table import DecisionTable
 from modelota.agent.inhibitors import Inhibitors
+from modelota.agent.journal_entries import journal_facts, journal_name
+from modelota.agent.notice_table import NoticeTable
 from modelota.agent.records import Records
 from modelota.agent.report_table import ReportTable
 from modelota.agent.schema import MIGRATIONS
 from modelota.agent.service_table import ServiceTable
 from modelota.agent.snapshot_table import SnapshotTable
-from modelota.agent.states import MachineEvent, State, journal_facts, journal_name
+from modelota.agent.states import MachineEvent, State
+from modelota.agent.token_table import TokenTable
 from modelota.agent.verified import VerifiedTable
 from modelota.clock import Clock, iso
 from modelota.errors import AskPerson
@@ -58,6 +63,10 @@ class Journal:
         self.verified = VerifiedTable(self._db, path, clock)
         self.service = ServiceTable(self._db, path, clock)
         self.inhibitors = Inhibitors(self._db, path, clock)
+        self.decisions = DecisionTable(self._db, path, clock)
+        self.tokens = TokenTable(self._db, path, clock)
+        self.notices = NoticeTable(self._db, path, clock)
+        self.cleaning = CleaningTable(self._db, path)
 
     def close(self) -> None:
         """Close the database."""
@@ -69,8 +78,12 @@ class Journal:
     # -- events and states -------------------------------------------------------------------------------------------
 
     def commit(self, model: str, event: MachineEvent, before: State, state: State) -> int:
-        """Write `event`, which led from `before` to `state`, durably; returns the event's sequence number."""
+        """Write `event`, which led from `before` to `state`, durably; returns the event's sequence number.
+
+        What the event made of people's answers is in the same transaction: an answer counts if and only if it is kept.
+        """
         with transaction(self._db, self._path) as db:
+            self.decisions.follow(db, model, event, before, state)
             seq = self._append(db, model, journal_name(event), journal_facts(event, before, state))
             db.execute(
                 "INSERT INTO machine (model, state, seq) VALUES (?, ?, ?) "
@@ -107,18 +120,22 @@ class Journal:
             "ORDER BY seq LIMIT ?",
             (after, model, model, max(1, min(limit, LOG_PAGE_MAX))),
         )
+        return self._entries(rows)
+
+    def _entries(self, rows: Iterable[tuple[int, str, str, str, str]]) -> tuple[LogEntry, ...]:
         return tuple(
             LogEntry(seq=seq, at=at, model=name, event=event, facts=self._decode(data, dict[str, Any]))
             for seq, at, name, event, data in rows
         )
 
-    def last_entries(self, model: str, limit: int) -> tuple[LogEntry, ...]:
-        """The newest entries about `model`, oldest first."""
-        row = self._db.execute(
-            "SELECT min(seq) FROM (SELECT seq FROM journal WHERE model = ? ORDER BY seq DESC LIMIT ?)",
-            (model, min(limit, LOG_PAGE_MAX)),
-        ).fetchone()
-        return self.log(model, int(row[0] or 1) - 1, limit)
+    def last_entries(self, model: str | None, limit: int, *, before: int | None = None) -> tuple[LogEntry, ...]:
+        """The newest entries (about `model`, and with a number below `before`), oldest first."""
+        rows = self._db.execute(
+            "SELECT seq, at, model, event, data FROM journal WHERE (? IS NULL OR seq < ?) AND (? IS NULL OR model = ?) "
+            "ORDER BY seq DESC LIMIT ?",
+            (before, before, model, model, max(1, min(limit, LOG_PAGE_MAX))),
+        )
+        return self._entries(rows)[::-1]
 
     def last_time(self, model: str, event: str) -> str | None:
         """When `event` was last journalled for `model`."""
@@ -193,9 +210,7 @@ class Journal:
         shown = self._db.execute(
             "SELECT at FROM shown WHERE offer_digest = ? ORDER BY seq DESC LIMIT 1", (digest,)
         ).fetchone()
-        answer = self._db.execute(
-            "SELECT answer FROM decisions WHERE offer_digest = ? ORDER BY seq DESC LIMIT 1", (digest,)
-        ).fetchone()
+        answer = self.decisions.newest(digest)
         offer = self._decode(row[0], Offer)
         return OfferView(
             offer=offer,
@@ -204,8 +219,10 @@ class Journal:
             shown_at=shown[0] if shown else None,
             estimate_s=row[2],
             estimate_is_guess=bool(row[3]),
-            answer=answer[0] if answer else None,
+            answer=answer.answer if answer else None,
             title=self.title(offer.model),
+            remind_at=answer.remind_at if answer else None,
+            answer_expires_at=answer.expires_at if answer else None,
         )
 
     def title(self, model: str) -> dict[str, str]:
@@ -247,14 +264,8 @@ class Journal:
             )
 
     def note_decision(self, decision: Decision) -> None:
-        """Keep what was answered, by which authority and where."""
-        with transaction(self._db, self._path) as db:
-            db.execute(
-                "INSERT INTO decisions (offer_digest, answer, authority, channel, at) VALUES (?, ?, ?, ?, ?)",
-                (decision.offer_digest, decision.answer, decision.authority, decision.channel, decision.at),
-            )
-            if decision.answer == "accept":  # the ceiling holds for each acceptance; nothing else lifts it
-                db.execute("UPDATE offers SET spent_bytes = 0 WHERE digest = ?", (decision.offer_digest,))
+        """Keep an answer that no state machine was asked about; `commit` keeps those that it was."""
+        self.decisions.record(decision)
 
     # -- slots -------------------------------------------------------------------------------------------------------
 
@@ -320,7 +331,7 @@ class Journal:
         with transaction(self._db, self._path) as db:
             db.execute(f"DELETE FROM slots WHERE model = ? AND slot NOT IN ({marks})", (model, *names))  # noqa: S608  only question marks are put in
 
-    # -- what the catalog said, rates, self-tests, tokens --------------------------------------------------------------
+    # -- what the catalog said, rates, self-tests ----------------------------------------------------------------------
 
     def keep_releases(self, model: str, rows: list[tuple[str, str, str]]) -> None:
         """Keep what the catalog says: version, release time, `available` or `withdrawn`; known notes stay."""
@@ -383,18 +394,3 @@ class Journal:
         """Self-test records of `model`, oldest first: slot, time, record."""
         rows = self._db.execute("SELECT slot, at, record FROM self_tests WHERE model = ? ORDER BY seq", (model,))
         return [(slot, at, self._decode(record, dict[str, Any])) for slot, at, record in rows]
-
-    def keep_token(self, application: str, digest: str) -> None:
-        """Keep the digest of an application's gateway token; an older one of the same application ends."""
-        with transaction(self._db, self._path) as db:
-            db.execute(
-                "INSERT INTO tokens (application, digest, made_at) VALUES (?, ?, ?) ON CONFLICT (application) "
-                "DO UPDATE SET digest = excluded.digest, made_at = excluded.made_at",
-                (application, digest, self._now()),
-            )
-
-    def tokens(self) -> dict[str, str]:
-        """Applications by the digest of their token."""
-        return {
-            digest: application for application, digest in self._db.execute("SELECT application, digest FROM tokens")
-        }

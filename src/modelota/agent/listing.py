@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from modelota.agent.core import Core
+from modelota.agent.withdrawals import warning_about
 from modelota.spec import api
 from modelota.spec.version import Version
 
@@ -47,5 +50,9 @@ def versions(core: Core, model: str | None) -> api.VersionsPage:
                 failed=slot.version in state.failed,
                 notes=known.notes if known else {},
             )
-    ordered = sorted(views.values(), key=lambda view: Version.parse(view.version), reverse=True)
+    told = (
+        msgspec.structs.replace(view, withdrawn=warning_about(core.journal, loop.model, view.version))
+        for view in views.values()
+    )
+    ordered = sorted(told, key=lambda view: Version.parse(view.version), reverse=True)
     return api.VersionsPage(model=loop.model, versions=tuple(ordered))

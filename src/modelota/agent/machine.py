@@ -6,7 +6,8 @@ phase and asks for its effect again; every effect can be repeated.
 
 Rules that hold in every state:
 
-- Nothing is fetched, deployed or activated without an accepted answer to the very offer (clause 5.1-d).
+- Nothing is fetched, deployed or activated without an accepted answer to the very offer, and nothing begins to be
+  fetched once that answer has expired (clause 5.1-d; `modelota.agent.standing`).
 - The version in use changes only through `Activated` and `Returned`.
 - An attempt is counted before each self-test and each activation; after `ATTEMPTS_MAX` the version before stays or
 returns.
@@ -24,7 +25,6 @@ from modelota.agent.aftermath import (
     COUNTED,
     Step,
     activated,
-    added,
     degrade,
     end,
     engine_crashed,
@@ -38,9 +38,20 @@ from modelota.agent.aftermath import (
     uncounted,
     watch_broken,
 )
+from modelota.agent.standing import (
+    answered,
+    expire_before_fetch,
+    expired,
+    is_over,
+    may_expire,
+    offered,
+    reminded,
+    revoked,
+)
 from modelota.agent.states import (
     Activated,
     Answered,
+    AnswerExpired,
     CancelAsked,
     Clean,
     ContentMissing,
@@ -54,13 +65,16 @@ from modelota.agent.states import (
     Offered,
     OfferGone,
     PauseAsked,
+    Reminded,
     RemovalAsked,
     Removed,
     Restarted,
     Resumed,
     Retested,
     Returned,
+    Revoked,
     RollbackAsked,
+    Standing,
     State,
     StopWork,
     Update,
@@ -98,15 +112,15 @@ def step(state: State, event: MachineEvent, now: str) -> Step:
     """
     match event:
         case Offered():
-            return same(state) if state.update else (msgspec.structs.replace(state, offer=event.offer_digest), ())
+            return offered(state, event)
         case OfferGone():
-            return same(state) if state.update else (msgspec.structs.replace(state, offer=None), ())
-        case Answered():
-            return _answered(state, event)
+            return same(state) if state.update else (msgspec.structs.replace(state, offer=None, answer=None), ())
+        case Answered() | AnswerExpired() | Reminded() | Revoked():
+            return _about_answers(state, event, now)
         case RollbackAsked():
-            return _rollback_asked(state, event)
+            return _rollback_asked(state, event, now)
         case RemovalAsked():
-            return removal_asked(state, event)
+            return removal_asked(state, event, now)
         case Restarted():
             return _restarted(state, now)
         case Activated() | Returned() | EngineCrashed() | WatchBroken() | WatchEnded() | Retested() | Removed():
@@ -137,6 +151,18 @@ def _about_version_in_use(
             return removed(state, event)
 
 
+def _about_answers(state: State, event: Answered | AnswerExpired | Reminded | Revoked, now: str) -> Step:
+    match event:
+        case Answered():
+            return answered(state, event, now)
+        case AnswerExpired():
+            return expired(state, event, now)
+        case Reminded():
+            return reminded(state, event, now)
+        case Revoked():
+            return revoked(state, event, now)
+
+
 def _with(state: State, update: Update, *effects: Effect) -> Step:
     return msgspec.structs.replace(state, update=update), effects
 
@@ -155,33 +181,7 @@ def _enter(state: State, update: Update, phase: Phase, now: str, gate: Gate = ""
     return _with(state, entered, Work(phase=phase))
 
 
-def _answered(state: State, event: Answered) -> Step:
-    if state.update is not None or state.offer != event.offer_digest:
-        return same(state)
-    if event.answer == "later":
-        return same(state)
-    if event.answer in {"skip", "decline"}:
-        skipped = added(state.skipped, event.target.version) if event.answer == "skip" else state.skipped
-        return msgspec.structs.replace(state, offer=None, skipped=skipped), ()
-    update = Update(
-        direction=event.direction,
-        target=event.target,
-        before=state.current,
-        offer_digest=event.offer_digest,
-        manifest_digest=event.manifest_digest,
-        phase="rechecking",
-        conditions=event.conditions,
-        not_before=event.not_before,
-        despite_withdrawal=event.despite_withdrawal,
-    )
-    # a person who accepts a version that failed here before has decided to try it again
-    failed = tuple(version for version in state.failed if version != event.target.version)
-    skipped = tuple(version for version in state.skipped if version != event.target.version)
-    decided = msgspec.structs.replace(state, offer=None, failed=failed, skipped=skipped, update=update)
-    return decided, (Work(phase="rechecking"),)
-
-
-def _rollback_asked(state: State, event: RollbackAsked) -> Step:
+def _rollback_asked(state: State, event: RollbackAsked, now: str) -> Step:
     if state.update is not None or event.target not in state.slots or event.target == state.current:
         return same(state)
     update = Update(
@@ -193,7 +193,8 @@ def _rollback_asked(state: State, event: RollbackAsked) -> Step:
         phase="waiting",
         gate="activate",
     )
-    return msgspec.structs.replace(state, offer=None, update=update), (Work(phase="waiting"),)
+    answer = Standing(id=event.id, offer_digest="", answer="accept", target=event.target, at=now)
+    return msgspec.structs.replace(state, offer=None, update=update, answer=answer), (Work(phase="waiting"),)
 
 
 def _during_update(state: State, event: MachineEvent, now: str) -> Step:
@@ -204,6 +205,8 @@ def _during_update(state: State, event: MachineEvent, now: str) -> Step:
         return _steered(state, update, event, now)
     match event:
         case Done(phase="waiting") if update.phase == "waiting" and update.gate and not update.paused:
+            if may_expire(state) and is_over(state.answer, now):
+                return expire_before_fetch(state, now)
             return _enter(state, update, _behind(update), now)
         case Done(phase=phase) if phase == update.phase and phase in _NEXT and not update.paused:
             return _step_done(state, update, phase, now)

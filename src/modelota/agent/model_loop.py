@@ -7,17 +7,18 @@ from typing import Final
 
 import msgspec
 
+from modelota.agent.answers import AnswerLife, Remind
 from modelota.agent.config import Config
 from modelota.agent.deployment_report import keep_report
 from modelota.agent.following import follow, unforeseen
 from modelota.agent.gates import Gates
 from modelota.agent.hub import Hub
 from modelota.agent.journal import Journal
-from modelota.agent.leftovers import remove_cut_short, remove_leftovers
 from modelota.agent.machine import step
 from modelota.agent.retesting import Retester
 from modelota.agent.serving import Serving
 from modelota.agent.slot_access import SlotAccess
+from modelota.agent.standing import instead_of
 from modelota.agent.states import (
     Activated,
     Clean,
@@ -34,13 +35,14 @@ from modelota.agent.states import (
     Work,
 )
 from modelota.agent.steps import Steps, Workers
+from modelota.agent.tidying import Tidying
 from modelota.agent.watching import Watcher
 from modelota.clock import Clock, from_iso, iso
 from modelota.errors import ModelotaError
 from modelota.runtime.messages import plain
 from modelota.runtime.upstreams import Upstreams
 from modelota.spec.api import ErrorBody, Phase, Progress
-from modelota.spec.slot import SlotDescription, SlotId
+from modelota.spec.slot import SlotDescription
 from modelota.storage.durable import Disk
 from modelota.storage.layout import Layout
 from modelota.storage.slots import Slots
@@ -62,6 +64,7 @@ class ModelLoop:
         upstreams: the gateway's table.
         clock: the time.
         unattended: a supervisor is there: what a passing error stopped is tried again later by itself.
+        remind: tells the user again of an offer that they answered *later*.
     """
 
     def __init__(
@@ -77,10 +80,10 @@ class ModelLoop:
         clock: Clock,
         *,
         unattended: bool,
+        remind: Remind = lambda _model, _digest, _number: None,
     ) -> None:
         self.model = model
         self._root_layout = layout
-        self._layout = layout.model(model)
         self._config = config
         self._journal = journal
         self._hub = hub
@@ -88,10 +91,9 @@ class ModelLoop:
         self._clock = clock
         self._unattended = unattended
         self._disk = Disk((layout.root, layout.runtime_directory), journal.ledger)
-        self._slots = Slots(self._layout, self._disk)
+        slots = Slots(layout.model(model), self._disk)
         self._lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._followers: list[asyncio.Task[None]] = []
         self._deciding: set[asyncio.Task[bool]] = set()
@@ -136,10 +138,10 @@ class ModelLoop:
         )
         self._steps = Steps(
             model,
-            self._layout,
+            layout.model(model),
             config,
             journal,
-            self._slots,
+            slots,
             self.serving,
             workers,
             gates,
@@ -147,6 +149,29 @@ class ModelLoop:
             progressed=self._progressed,
             posted=self.post,
             noticed=self._step_noticed,
+        )
+
+        self.answers = AnswerLife(
+            model,
+            config.answers,
+            journal,
+            hub,
+            clock,
+            state=lambda: self.state,
+            post=self.post,
+            remind=remind,
+            noticed=self._notice,
+        )
+        self.tidying = Tidying(
+            model,
+            layout,
+            journal,
+            slots,
+            self._disk,
+            lambda: self._workers.background,
+            clock,
+            state=lambda: self.state,
+            failed=lambda error: self._note("clean-failed", _body(error)),
         )
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -158,28 +183,30 @@ class ModelLoop:
     async def go_on(self) -> None:
         """Go on with what was under way when the agent ended."""
         try:
+            await self.answers.look()  # nothing goes on that was accepted too long ago
             await self.post(Restarted())
         except ModelotaError as error:  # a full disk must not keep the version in use from being served
             self._notice(error)
             self._after("retry", self._config.fetch.retry_after_s, Restarted())
         self._watch()
-        if self._unattended:
-            loops = (self.watcher.run, self.retester.run)
-            self._followers = [asyncio.create_task(follow(loop, self._clock, self._notice)) for loop in loops]
+        loops = (self.answers.run, *((self.watcher.run, self.retester.run) if self._unattended else ()))
+        self._followers = [asyncio.create_task(follow(loop, self._clock, self._notice)) for loop in loops]
 
     async def aclose(self) -> None:
         """Stop work and engine. What is under way goes on at the next start."""
         self._closing = True
-        if self._keeping is not None and not self._unattended:
-            await asyncio.gather(self._keeping, return_exceptions=True)  # a host that only looks in might never end it
+        if self.tidying.keeping is not None and not self._unattended:
+            # a host that only looks in might never end it
+            await asyncio.gather(self.tidying.keeping, return_exceptions=True)
         await self._end_tasks()
         # what is being decided or removed at this moment comes to its end while the root is still ours
         await asyncio.gather(*self._deciding, return_exceptions=True)
         await self._end_tasks()  # what it began
+        self.answers.keep()
         await self.serving.aclose()
 
     async def _end_tasks(self) -> None:
-        for task in filter(None, (*self._timers.values(), self._work, self._keeping, *self._followers)):
+        for task in filter(None, (*self._timers.values(), self._work, self.tidying.keeping, *self._followers)):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -205,7 +232,9 @@ class ModelLoop:
 
     async def _decide(self, event: MachineEvent) -> bool:
         async with self._lock:
-            state, effects = step(self.state, event, iso(self._clock.now()))
+            now = iso(self._clock.now())
+            event = instead_of(self.state, event, now)
+            state, effects = step(self.state, event, now)
             if state == self.state and not effects:
                 return False
             entered = state.current if isinstance(event, Activated) and state.current != self.state.current else None
@@ -216,6 +245,7 @@ class ModelLoop:
             before, self.state = self.state, state
             if entered is not None:
                 self.retester.begin(tested=before.update is not None and before.update.offer_digest is not None)
+            self.answers.changed(before, state)
             decided = state.update
             if decided is not None and before.update is None:
                 await self.retester.give_way()
@@ -285,7 +315,8 @@ class ModelLoop:
                     self._work.cancel()
                     await asyncio.gather(self._work, return_exceptions=True)
             case Clean(keep=keep, seal=seal):
-                await self._clean(keep, seal)
+                await self.tidying.clean(keep, seal)
+                self._watch()
             case Tell(outcome=outcome):
                 keep_report(self._journal, self._root_layout, self.model, outcome, self._notice)
                 self._hub.publish("outcome", self.model, msgspec.to_builtins(outcome))
@@ -336,47 +367,6 @@ class ModelLoop:
             progress = msgspec.structs.replace(progress, done=before.done)
         self.progress = progress
         self._hub.publish("progress", self.model, msgspec.to_builtins(progress))
-
-    async def _clean(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:
-        """Point `current` where the state says, empty staging, remove slots that are not kept (requirement 7.2-b)."""
-        try:
-            if self._slots.current() != self.state.current:
-                if self.state.current is None:
-                    self._slots.clear_current()
-                else:
-                    self._slots.switch(self.state.current)
-            if self._keeping is not None:
-                self._keeping.cancel()
-                await asyncio.gather(self._keeping, return_exceptions=True)
-                self._keeping = None
-            names = {slot.name for slot in keep}
-            leaving = set(self._slots.found()) - names
-            if (leaving and seal) or (not seal and self._layout.kept.exists()):
-                # sealing takes as long as reading a model: nothing that happens meanwhile is to wait for it
-                self._keeping = asyncio.create_task(self._keep(keep, seal))
-            else:
-                if self._layout.staging.exists() or leaving:
-                    await asyncio.to_thread(remove_leftovers, self._root_layout, self.model, names, self._clock)
-                self._journal.forget_slots(self.model, (*keep, *seal))
-            remove_cut_short(self._journal, self._disk, self._layout.backups)
-            for description in self._journal.slots(self.model):  # slots of an agent that did not do so
-                self._slots.keep_description(description, self._journal.manifest_body(description.manifest_digest))
-        except ModelotaError as error:
-            self._note("clean-failed", _body(error))  # tried again at the next start; nothing in use depends on it
-        self._watch()
-
-    async def _keep(self, keep: tuple[SlotId, ...], seal: tuple[SlotId, ...]) -> None:
-        """Have the worker seal what `seal` needs, then remove the slots; cut short, the next start repeats it."""
-        arguments = {
-            "model": self.model,
-            "keep": [slot.name for slot in keep],
-            "seal": [slot.name for slot in seal],
-        }
-        try:
-            await self._workers.background.run("keep", arguments)
-            self._journal.forget_slots(self.model, (*keep, *seal))
-        except ModelotaError as error:
-            self._note("clean-failed", _body(error))
 
     # -- engine -------------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,11 @@ async def uninstall(core: Core, request: api_life.RemovalRequest, *, authority: 
     if found.digest != request.plan_digest:
         raise AskPerson("plan-changed", digest=request.plan_digest[:64], now=found.digest)
     asked = RemovalAsked(
-        plan_digest=request.plan_digest, authority=authority, channel=request.channel, reason=confirmed.reason
+        plan_digest=request.plan_digest,
+        authority=authority,
+        channel=request.channel,
+        reason=confirmed.reason,
+        id=core.journal.decisions.next_id(),
     )
     if not await loop.post(asked):
         _require_idle(loop)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 import modelota
-from modelota.agent import routes
+from modelota.agent import answering
 from modelota.agent.access import group_id
 from modelota.agent.config import read_config
 from modelota.agent.local_secret import local_secret, slot_secret
@@ -142,14 +142,9 @@ class SafeCore:
             case ("GET", "/v1/versions"):
                 return self.versions(request.query.get("model"))
             case ("POST", "/v1/chat"):
-                try:
-                    asked = msgspec.json.decode(request.body or b"{}", type=api.ChatRequest)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    raise AskPerson("request-invalid", detail=str(error)[:200]) from error
-                return await self.chat(asked.model)
+                return await self.chat(answering.body_as(request.body, api.ChatRequest).model)
             case _:
-                if (request.method, request.path) != ("GET", routes.EVENTS_PATH):
-                    routes.find(request.method, request.path)
+                answering.find(request.method, request.path)
                 raise self.error
 
     def _told(self, error: ModelotaError) -> api.ErrorBody:

@@ -186,4 +186,39 @@ CREATE TABLE reports (
 
 ALTER TABLE ledger ADD COLUMN digest TEXT;
 """,
+    """
+ALTER TABLE decisions ADD COLUMN model TEXT;
+ALTER TABLE decisions ADD COLUMN to_version TEXT;
+ALTER TABLE decisions ADD COLUMN operation TEXT;
+ALTER TABLE decisions ADD COLUMN conditions TEXT;
+ALTER TABLE decisions ADD COLUMN not_before TEXT;
+ALTER TABLE decisions ADD COLUMN expires_at TEXT;
+ALTER TABLE decisions ADD COLUMN remind_at TEXT;
+ALTER TABLE decisions ADD COLUMN ended_as TEXT;
+ALTER TABLE decisions ADD COLUMN ended_at TEXT;
+CREATE INDEX decisions_by_offer ON decisions (offer_digest, seq);
+
+CREATE TABLE notices (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at TEXT NOT NULL,
+    due_at TEXT NOT NULL,
+    urgent INTEGER NOT NULL CHECK (urgent IN (0, 1)),
+    body BLOB NOT NULL,
+    announced_at TEXT,
+    told_at TEXT,
+    told_by TEXT NOT NULL DEFAULT '{}',
+    over_at TEXT,
+    dismissed_at TEXT
+);
+
+CREATE TABLE cleaning_pages (
+    kind TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (kind, number)
+);
+""",
 )

@@ -1,9 +1,4 @@
-"""Installing and removing the systemd service of a device root.
-
-Whatever is written outside the root is in the ledger first, with the digest of its content: so it is known as ours
-later, and what somebody changed is left to them. Every step can be repeated; ended at any moment, the next call, or a
-cleaning, goes on.
-"""
+"""Installing and removing the systemd service of a device root."""
 
 from __future__ import annotations
 
@@ -19,11 +14,10 @@ from typing import Final
 from modelota.agent.access import group_id
 from modelota.agent.config import read_config
 from modelota.agent.enrol import membership_of, open_journal, owner_uid
-from modelota.agent.journal import Journal
+from modelota.agent.outside import Kinds, OutsideWriter, digest_of
 from modelota.agent.records import LedgerRow
 from modelota.agent.service_unit import WANTED_BY, Scope, UnitFacts, unit_text
 from modelota.clock import Clock
-from modelota.content.digest import digest_bytes
 from modelota.errors import AskPerson
 from modelota.spec.names import is_name
 from modelota.storage.durable import Disk, disk_errors
@@ -33,6 +27,7 @@ from modelota.storage.owner import acting_as_owner, user_name
 UNIT: Final = "systemd unit"
 LINK: Final = "systemd link"
 FOLDER: Final = "systemd directory"
+_KINDS: Final = Kinds(UNIT, LINK, FOLDER)
 NAME: Final = "modelota"
 
 _COMMAND_TIMEOUT_S: Final = 150.0  # stopping waits for answers under way
@@ -120,11 +115,11 @@ class Installed:
     missing_group: str | None = None
 
 
-def command_of(root: Path) -> tuple[str, ...]:
-    """The command that runs the agent of `root` with this installation."""
+def command_of(root: Path, action: str = "run") -> tuple[str, ...]:
+    """The command that runs the agent of `root`, or something else for it, with this installation."""
     program = Path(sys.executable).with_name("modelota")
     words = (str(program),) if program.is_file() else (sys.executable, "-P", "-m", "modelota.cli.main")
-    return (*words, "device", "run", "--root", str(root))
+    return (*words, "device", action, "--root", str(root))
 
 
 def install(root: Path, systemd: Systemd, clock: Clock, *, name: str = NAME, start: bool = True) -> Installed:
@@ -161,7 +156,7 @@ def install(root: Path, systemd: Systemd, clock: Clock, *, name: str = NAME, sta
             group=config.access.group if group is not None else None,
             temporary=_outside(layout),
         )
-        writer = _Writer(journal, systemd.directory)
+        writer = OutsideWriter(journal, systemd.directory, _KINDS)
         writer.write(systemd.unit(name), unit_text(facts).encode())
         writer.link(systemd.link(name), f"../{name}.service")
         systemd.tell("daemon-reload")
@@ -181,66 +176,6 @@ def install(root: Path, systemd: Systemd, clock: Clock, *, name: str = NAME, sta
 def _outside(layout: Layout) -> Path | None:
     runtime = layout.runtime_directory
     return None if layout.root in runtime.parents else runtime.parent
-
-
-class _Writer:
-    """Writes outside the root; the ledger knows of it first."""
-
-    def __init__(self, journal: Journal, directory: Path) -> None:
-        self._journal = journal
-        self._rows = {row.path: row for row in journal.records.ledger_rows()}
-        with disk_errors(directory):
-            missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-        self._disk = Disk((missing[-1] if missing else directory,), journal.ledger)
-
-    def _place(self, path: Path) -> str:
-        return str(path.parent.resolve() / path.name)
-
-    def _make_directory(self, directory: Path) -> None:
-        """Make a directory of systemd's; what the agent made itself goes again when it is empty."""
-        for folder in reversed([candidate for candidate in (directory, *directory.parents) if not candidate.exists()]):
-            self._journal.ledger.will_write(self._place(folder), FOLDER, None)
-            self._disk.make_directory(folder, mode=0o755)
-
-    def _is_there(self, path: Path, digest: str) -> bool:
-        """Whether what `digest` names is there already; what the ledger knows and is another is taken away.
-
-        Raises:
-            AskPerson: `file-exists`, `service-changed`.
-        """
-        self._make_directory(path.parent)
-        row = self._rows.get(self._place(path))
-        found = _digest_of(path)
-        if found is None:
-            return False
-        if row is None or row.kind not in {UNIT, LINK}:
-            raise AskPerson("file-exists", path=str(path))
-        if found != row.digest:
-            raise AskPerson("service-changed", path=str(path))
-        if found == digest:
-            return True
-        self._disk.remove(path)  # not written over: between ledger and file the digest would be of the other one
-        return False
-
-    def write(self, path: Path, data: bytes) -> None:
-        digest = digest_bytes(data)
-        if not self._is_there(path, digest):
-            self._journal.ledger.will_write(self._place(path), UNIT, digest)
-            self._disk.write_file(path, data, mode=0o644, kind=UNIT)
-
-    def link(self, path: Path, target: str) -> None:
-        digest = digest_bytes(os.fsencode(target))
-        if not self._is_there(path, digest):
-            self._journal.ledger.will_write(self._place(path), LINK, digest)
-            self._disk.switch_link(path, target)
-
-
-def _digest_of(path: Path) -> str | None:
-    """BLAKE3 of a file's content or of a link's target; None when nothing is there."""
-    with disk_errors(path):
-        if path.is_symlink():
-            return digest_bytes(os.fsencode(path.readlink()))
-        return digest_bytes(path.read_bytes()) if path.exists() else None
 
 
 def service_rows(ledger: Iterable[LedgerRow]) -> tuple[LedgerRow, ...]:
@@ -295,7 +230,7 @@ def remove_rows(rows: Sequence[LedgerRow], disk: Disk, systemd: Systemd | None =
     """
     files = [row for row in rows if row.kind in {LINK, UNIT} and os.path.lexists(row.path)]
     for row in files:
-        if row.digest != _digest_of(Path(row.path)):
+        if row.digest != digest_of(Path(row.path)):
             raise AskPerson("service-changed", path=row.path)
     units = [Path(row.path) for row in rows if row.kind == UNIT]
     told = {unit: systemd or systemd_of(unit, rows) for unit in units}

@@ -6,15 +6,18 @@ The supervisor asks them and stays what it is: no library of theirs is loaded, a
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 OUTPUT_MAX_BYTES: Final = 64 * 1024
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_NOTHING_MORE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Ended(NamedTuple):
@@ -31,32 +34,46 @@ class Ended(NamedTuple):
     reason: str | None = None
 
 
-async def run_briefly(argv: Sequence[str], *, timeout_s: float) -> Ended:
+async def run_briefly(
+    argv: Sequence[str], *, timeout_s: float, data: bytes = b"", environ: Mapping[str, str] = _NOTHING_MORE
+) -> Ended:
     """Run a command to its end, or kill it and its process group after `timeout_s`.
 
     What it prints beyond `OUTPUT_MAX_BYTES` fails in the command. Never raises for what the command does.
+
+    Args:
+        argv: the command and its arguments.
+        timeout_s: the limit.
+        data: what it gets on standard input.
+        environ: variables it gets besides `PATH` and `LANG`.
     """
-    output = _bounded_file()
+    output, given = _bounded_file(), None
     try:
-        status = await _status(argv, asyncio.subprocess.DEVNULL if output is None else output, timeout_s)
+        given = _file_with(data) if data else None
+        files = (
+            asyncio.subprocess.DEVNULL if given is None else given,
+            asyncio.subprocess.DEVNULL if output is None else output,
+        )
+        status = await _status(argv, files, {**_ENVIRONMENT, **environ}, timeout_s)
         return Ended(status, b"" if output is None else os.pread(output, OUTPUT_MAX_BYTES, 0).rstrip(b"\0"))
     except TimeoutError:
         return Ended(None, reason="timeout")
     except (OSError, ValueError) as error:  # it can't be started; ValueError: a zero byte in an argument
         return Ended(None, reason=getattr(error, "strerror", None) or type(error).__name__)
     finally:
-        if output is not None:
-            os.close(output)
+        for descriptor in (output, given):
+            if descriptor is not None:
+                os.close(descriptor)
 
 
-async def _status(argv: Sequence[str], output: int, timeout_s: float) -> int:
+async def _status(argv: Sequence[str], files: tuple[int, int], environ: Mapping[str, str], timeout_s: float) -> int:
     process = await asyncio.create_subprocess_exec(
         *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=output,  # a file and no pipe: a process that the command leaves behind could hold a pipe open for ever
+        stdin=files[0],
+        stdout=files[1],  # a file and no pipe: a process that the command leaves behind could hold a pipe open for ever
         stderr=asyncio.subprocess.DEVNULL,
         cwd="/",
-        env=_ENVIRONMENT,
+        env=environ,
         start_new_session=True,
     )
     try:
@@ -66,6 +83,19 @@ async def _status(argv: Sequence[str], output: int, timeout_s: float) -> int:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own: this is its tree
         await process.wait()
+
+
+def _file_with(data: bytes) -> int:
+    """A file in memory to read `data` from: unlike a pipe, it waits for nobody.
+
+    Raises:
+        OSError: the system has no such files.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise OSError(errno.ENOSYS, "no files in memory on this system")
+    descriptor = os.memfd_create("modelota-input", os.MFD_CLOEXEC)
+    os.pwrite(descriptor, data, 0)
+    return descriptor
 
 
 def _bounded_file() -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,32 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int = 0
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that counts: to the offer that stands, for what is under way, or one that keeps an offer away.
+
+    Attributes:
+        id: its number among the decisions.
+        offer_digest: what was answered; empty for a rollback to a kept slot and for an uninstallation.
+        answer: what.
+        target: where it leads.
+        at: when it was given.
+        expires_at: when it stops to count by itself, or None. Of an accepted update only before it fetches.
+        remind_at: of *later*: when its user hears of the offer again.
+        remind_from: of *later*: since when the distance to that runs; `at` until the first reminder.
+        distance: of *later*: which of the distances that is.
+    """
+
+    id: int
+    offer_digest: str
+    answer: Answer
+    target: SlotId
+    at: str
+    expires_at: str | None = None
+    remind_at: str | None = None
+    remind_from: str | None = None
+    distance: int = 0
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides what happens next for one model."""
 
@@ -57,6 +83,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     suspect: ErrorBody | None = None  # the version in use failed its self-tests when they were run again
     uninstalled: bool = False  # its user removed the model: nothing is offered unasked
     seeded: SlotId | None = None  # what came with the device; a slot until some version is put to use
+    answer: Standing | None = None  # *later* to the offer that stands, or what the update under way was accepted by
+    silent: tuple[Standing, ...] = ()  # *skip* and *decline*, each of another version: not offered unasked
+    reminders: int = 0  # told so far: the number of each
+
+    @property
+    def standing(self) -> tuple[Standing, ...]:
+        """Every answer that counts now; no two are to offers of the same version."""
+        return (*((self.answer,) if self.answer else ()), *self.silent)
 
     @property
     def phase(self) -> Phase:
@@ -71,10 +105,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A check found something to offer."""
+    """A check found something to offer; `asked`: a person asked for this very version, whatever was answered before."""
 
     offer_digest: str
     target: SlotId
+    asked: bool = False
 
 
 class OfferGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -84,7 +119,10 @@ class OfferGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A person answered an offer."""
+    """A person answered an offer.
+
+    `remind_s` are the distances between reminders of *later*, in seconds; a wish in `remind_at` goes before the next.
+    """
 
     offer_digest: str
     answer: Answer
@@ -96,6 +134,32 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     conditions: tuple[Condition, ...] = ()
     not_before: str | None = None
     despite_withdrawal: bool = False
+    id: int = 0
+    expires_at: str | None = None
+    remind_at: str | None = None
+    remind_s: tuple[int, ...] = ()
+
+
+class AnswerExpired(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The time of a standing answer is over (requirement 5.1-d)."""
+
+    id: int
+
+
+class Reminded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Its user was told again of the offer that they answered *later*; `remind_s` as in `Answered`."""
+
+    id: int
+    remind_s: tuple[int, ...]
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person takes an answer back; `restore`: what was turned down still is the newest, and may be offered again."""
+
+    id: int
+    authority: str
+    channel: str
+    restore: bool = False
 
 
 class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,6 +169,7 @@ class RollbackAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     manifest_digest: str
     authority: str
     channel: str
+    id: int = 0
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -205,6 +270,7 @@ class RemovalAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     authority: str
     channel: str
     reason: str  # `user`, `end-of-service`, `unsuitable-hardware`
+    id: int = 0
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -226,6 +292,9 @@ MachineEvent = (
     Offered
     | OfferGone
     | Answered
+    | AnswerExpired
+    | Reminded
+    | Revoked
     | RollbackAsked
     | Done
     | Failed
@@ -274,70 +343,3 @@ class Tell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Effect = Work | StopWork | Clean | Tell
-
-
-_DONE_NAMES: Final[dict[Phase, str]] = {
-    "rechecking": "recheck-passed",
-    "fetching": "fetched",
-    "verifying": "verified",
-    "deploying": "deployed",
-    "testing": "tests-passed",
-    "waiting": "gates-open",
-}
-_NAMES: Final[dict[type[MachineEvent], str]] = {
-    Offered: "offer-made",
-    OfferGone: "offer-gone",
-    Answered: "decided",
-    RollbackAsked: "rollback-asked",
-    ContentMissing: "content-missing",
-    GatesClosed: "gates-closed",
-    Activated: "activated",
-    Returned: "rolled-back",
-    PauseAsked: "paused",
-    Resumed: "resumed",
-    CancelAsked: "cancelled",
-    Withdrawn: "withdrawn",
-    EngineCrashed: "engine-crashed",
-    WatchBroken: "watch-broken",
-    Retested: "retested",
-    RemovalAsked: "removal-asked",
-    Removed: "removed",
-    WatchEnded: "watch-ended",
-    Restarted: "restarted",
-}
-
-
-def journal_facts(event: MachineEvent, before: State, after: State) -> dict[str, Any]:
-    """What the journal keeps about an event: its own fields, flat, and the versions it is about."""
-    fields: dict[str, Any] = msgspec.to_builtins(event)
-    fields.pop("type", None)
-    facts = {**fields.pop("facts", {}), **fields}
-    error = facts.pop("error", None)
-    if error is not None:
-        facts |= {"code": error["code"], "params": error["params"]}
-    if "offer_digest" in facts:
-        facts["digest"] = facts.pop("offer_digest")
-    update = after.update or before.update
-    target = facts.pop("target", None)
-    if target is not None:
-        facts |= {"to_version": target["version"], "to_variant": target["variant"]}
-    elif update is not None:
-        facts |= {"to_version": update.target.version, "to_variant": update.target.variant}
-    elif before.watch is not None:
-        facts["to_version"] = before.watch.version.version
-    if after.watch is None:
-        facts.pop("watch_until", None)
-    if isinstance(event, RollbackAsked):
-        facts["version"] = event.target.version
-    elif after.current is not None and not isinstance(event, Withdrawn):
-        facts["version"] = after.current.version
-    return facts
-
-
-def journal_name(event: MachineEvent) -> str:
-    """What an event is called in the journal (`docs/socket-api.md`, log)."""
-    if isinstance(event, Done):
-        return _DONE_NAMES[event.phase]
-    if isinstance(event, Failed):
-        return "tests-failed" if event.phase == "testing" else "failed"
-    return _NAMES[type(event)]

@@ -18,10 +18,13 @@ from typing import Final
 
 import msgspec
 
-from modelota.agent import asking, routes, scrubbing
+from modelota.agent import answering, asking, scrubbing
 from modelota.agent.access import authority_of, group_id, require_right
 from modelota.agent.core import Core
+from modelota.agent.event_stream import encoded
 from modelota.agent.following import follow
+from modelota.agent.notifying import notice_loops
+from modelota.agent.page_given import SESSION_HEADER
 from modelota.agent.safe_mode import SafeCore, serve_safely
 from modelota.agent.states import State
 from modelota.clock import Clock, from_iso
@@ -34,12 +37,12 @@ from modelota.runtime.messages import (
     Request,
     Response,
     ServerLimits,
-    ServerSentEvent,
     StreamingResponse,
     plain,
     status_of,
 )
 from modelota.spec import api
+from modelota.spec.api_query import EventsQuery
 
 CONNECTIONS_PER_USER: Final = 16  # nobody who may only look keeps those who decide from the socket
 CHECK_JITTER: Final = 0.2
@@ -56,32 +59,33 @@ class Supervisor:
         """Answer one request on the socket."""
         core = self._core
         try:
-            if (request.method, request.path) == ("GET", routes.EVENTS_PATH):
+            route, _ = answering.find(request.method, request.path)
+            right = answering.right_needed(route, request.body)
+            caller = core.page.caller(request)
+            require_right(caller, core.config.access, right, f"{request.method} {request.path}")
+            answering.check_channel(route, request.body, request.query, by_page=SESSION_HEADER in request.headers)
+            if route.call is None:
                 return StreamingResponse(
                     headers={"content-type": EVENT_STREAM, "cache-control": "no-store"}, chunks=self._stream(request)
                 )
-            route, _ = routes.find(request.method, request.path)
-            right = routes.right_needed(route, request.body)
-            if right != "see":
-                require_right(request.peer, core.config.access, right, f"{request.method} {request.path}")
         except ModelotaError as error:
-            body = msgspec.json.encode(routes.error_body(core, error))
+            body = msgspec.json.encode(answering.error_body(core, error))
             return Response(status=status_of(error), headers={"content-type": JSON}, body=body)
-        status, body = await routes.answer(
+        status, body = await answering.answer(
             core,
             request.method,
             request.path,
             request.body,
             request.query,
-            authority=authority_of(request.peer),
+            authority=authority_of(caller),
+            peer=caller,
         )
         return Response(status=status, headers={"content-type": JSON}, body=body)
 
     def _stream(self, request: Request) -> AsyncIterator[bytes]:
-        text = request.headers.get("last-event-id") or request.query.get("after")
-        if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise AskPerson("argument-invalid", argument="after", detail="not-a-number")
-        return _encoded(self._core.hub.listen(int(text) if text else None))
+        last = request.headers.get("last-event-id")
+        query = answering.query_as({**request.query, "after": last} if last else request.query, EventsQuery)
+        return encoded(self._core.hub.listen(query.after), partial(self._core.page.may_still_see, request))
 
     async def check_now_and_then(self, clock: Clock) -> None:
         """Look for updates every so often, with jitter so that a fleet does not ask at once; only offers come of it."""
@@ -154,11 +158,6 @@ async def now_and_then(
         await act()
 
 
-async def _encoded(events: AsyncIterator[api.Event]) -> AsyncIterator[bytes]:
-    async for event in events:
-        yield ServerSentEvent(id=str(event.id), event=event.kind, data=msgspec.json.encode(event).decode()).encode()
-
-
 async def supervise(root: Path, *, ready: Callable[[Core | SafeCore], None] | None = None) -> None:
     """Own `root` and serve it until SIGTERM or SIGINT; without changing anything when its database can't be read.
 
@@ -189,13 +188,15 @@ async def supervise(root: Path, *, ready: Callable[[Core | SafeCore], None] | No
             group=group,
             limits=ServerLimits(connections_per_user=CONNECTIONS_PER_USER),
         )
+        core.page.serving = True
         try:
             await core.open_gateway(group=group)
             await core.go_on()
-            loops = (
+            loops: tuple[Callable[[], Awaitable[None]], ...] = (
                 partial(supervisor.check_now_and_then, core.clock),
                 partial(supervisor.scrub_now_and_then, core.clock),
                 supervisor.offer_again,
+                *notice_loops(core),
             )
             tasks = [asyncio.create_task(follow(loop, core.clock, supervisor.tell)) for loop in loops]
             tasks += [asyncio.create_task(_serve_current(core, model)) for model in core.models]

@@ -7,23 +7,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 
 from modelota.cli.failure import Reported
-from modelota.errors import RefuseContent, TryLater, error_from
+from modelota.errors import ModelotaError, RefuseContent, TryLater
 from modelota.spec import api
-from modelota.spec.limits import RESPONSE_MAX_BYTES
 from modelota.storage.layout import Layout
 
 if TYPE_CHECKING:
     from modelota.agent import Agent
 
-_EVENT_MAX_BYTES: Final = 1 << 20
 _NO_QUERY: Final[Mapping[str, str]] = {}
-# A check may fetch metadata over a slow line before it answers; everything else is quick.
-_TIMEOUT_S: Final = 600.0
 
 T = TypeVar("T")
 
@@ -92,35 +87,30 @@ class SocketAccess:
     embedded = False
 
     def __init__(self, socket_path: Path) -> None:
-        self._path: Final = socket_path
+        from modelota.agent.socket_client import SocketClient
+
+        self._client: Final = SocketClient(socket_path)
 
     async def request(
         self, method: str, path: str, body: msgspec.Struct | None = None, query: Mapping[str, str] = _NO_QUERY
     ) -> bytes:
         """As `AgentAccess.request`."""
-        from modelota.runtime import http_client
-
-        target = f"{path}?{urlencode(query)}" if query else path
-        data = None if body is None else msgspec.json.encode(body)
-        answer = await http_client.request(
-            self._path, method, target, data, timeout_s=_TIMEOUT_S, limit_bytes=RESPONSE_MAX_BYTES
-        )
-        if not 200 <= answer.status < 300:
-            raise refused(answer.body)
-        return answer.body
+        try:
+            return await self._client.request(method, path, body, query)
+        except ModelotaError as error:
+            if error.now is None:  # nobody answered
+                raise
+            raise _reported(error) from error
 
     async def events(self, after: int | None = None) -> AsyncGenerator[api.Event, None]:
-        """As `AgentAccess.events`: server-sent events (WHATWG HTML, 9.2); comments keep the connection alive."""
-        from modelota.runtime import http_client
-
-        headers = {"accept": "text/event-stream"}
-        if after is not None:
-            headers["last-event-id"] = str(after)
-        async with http_client.stream(self._path, "GET", "/v1/events", None, headers) as answer:
-            if answer.status != 200:
-                raise refused(b"".join([chunk async for chunk in answer.chunks]))
-            async for event in parse_events(answer.chunks):
+        """As `AgentAccess.events`."""
+        try:
+            async for event in self._client.events(after):
                 yield event
+        except ModelotaError as error:
+            if error.now is None:  # nobody answered
+                raise
+            raise _reported(error) from error
 
     async def aclose(self) -> None:
         """Nothing is held between requests."""
@@ -218,33 +208,11 @@ async def socket_answers(path: Path) -> bool:
 
 def refused(data: bytes) -> Reported:
     """The error in the body of an answer that is not a success; a body that carries none becomes one itself."""
-    try:
-        body = msgspec.json.decode(data, type=api.ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        excerpt = data[:200].decode("utf-8", "replace")
-        return Reported(RefuseContent("document-invalid", document="error", detail=excerpt), "unknown")
-    return Reported(error_from(body.code, body.params), body.now or "unchanged", body.now_params)
+    from modelota.agent.socket_client import refused as error_in
+
+    return _reported(error_in(data))
 
 
-async def parse_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[api.Event]:
-    """Decode a stream of server-sent events into the API's events.
-
-    Raises:
-        RefuseContent: `document-invalid`, `document-too-large`.
-    """
-    buffer = b""
-    async for chunk in chunks:
-        buffer += chunk
-        *blocks, buffer = buffer.replace(b"\r\n", b"\n").split(b"\n\n")
-        for block in blocks:
-            lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
-            if not lines:
-                continue
-            try:
-                yield msgspec.json.decode(b"\n".join(lines), type=api.Event)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise RefuseContent("document-invalid", document="event", detail=str(error)[:300]) from error
-        if len(buffer) > _EVENT_MAX_BYTES:
-            raise RefuseContent(
-                "document-too-large", document="event", limit_bytes=_EVENT_MAX_BYTES, found_bytes=len(buffer)
-            )
+def _reported(error: ModelotaError) -> Reported:
+    """What an agent answered with, as commands tell it."""
+    return Reported(error, error.now or "unchanged", error.now_params)

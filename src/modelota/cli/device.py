@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelota.cli import device_setup
+from modelota.cli import device_answers, device_notify, device_page, device_setup, device_view
 from modelota.cli.options import Copy, Model, NotBefore, Root, Wanted, When, device_root
 from modelota.cli.passphrase import PassphraseFd
 from modelota.cli.session import current
@@ -381,6 +381,10 @@ def chat(
 
 
 device_setup.add_to(app)
+device_view.add_to(app)
+device_page.add_to(app)
+device_notify.add_to(app)
+device_answers.add_to(app)
 
 gateway = make_app(mark("The endpoint through which applications reach the model."))
 app.add_typer(gateway, name="gateway", help=mark("The endpoint through which applications reach the model."))

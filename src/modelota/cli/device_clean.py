@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from modelota.cli.failure import Reported
+from modelota.cli.agent_access import open_access, socket_answers
+from modelota.cli.clean_telling import Listed, confirm, reporter, show, tell_proof
+from modelota.cli.clean_through_agent import clean_through_agent
 from modelota.cli.options import device_root
-from modelota.cli.question import ask_word, can_ask
 from modelota.cli.session import Session, current
 from modelota.errors import AskPerson, RefuseContent
-from modelota.i18n.cleaning import plan_lines, proof_lines
+from modelota.spec.api_owner import CleaningRequest
 
 if TYPE_CHECKING:
     from modelota.agent.cleaning.plan import CleaningPlan, CleaningProof
     from modelota.agent.cleaning.system import System
-
-_WORDS: Final = frozenset({"remove", "清除"})
 
 # Look once more (deep or not, with progress); take a plan that was shown; carry it out.
 Scan = Callable[[], "CleaningPlan"]
@@ -40,6 +39,11 @@ class Where(NamedTuple):
     def is_deep(self) -> bool:
         """Whether copies are looked for at all."""
         return self.deep or self.within is not None
+
+    @property
+    def asked(self) -> CleaningRequest:
+        """The same for an agent that runs, whose working directory is another."""
+        return CleaningRequest(deep=self.deep, within=str(self.within.absolute()) if self.within is not None else None)
 
     def system(self) -> System:
         """The system as far as it is looked at.
@@ -91,7 +95,7 @@ async def clean(
     from modelota.storage.layout import Layout
 
     session, system = current(), where.system()
-    report = _reporter(session)
+    report = reporter(session)
     if record is not None:
         try:
             known = knowledge.of_record(knowledge.read_record(record))
@@ -118,6 +122,11 @@ async def clean(
             proof,
         )
     layout = Layout.at(root)
+    if await socket_answers(layout.agent_socket):  # it alone writes its database
+        async with open_access(root) as access:
+            return await clean_through_agent(
+                session, access, _command(root, None, where), where.asked, accept, probable, proof
+            )
     journal = open_journal(layout, SystemClock())
     try:
         return await _decide(
@@ -146,19 +155,18 @@ async def _decide(
 ) -> int:
     look, recall, carry_out = work
     if accept is not None:
-        return _tell_proof(session, carry_out(recall(accept), probable), proof)
+        return tell_proof(session, carry_out(recall(accept), probable), proof)
     plan = look()
-    _show(session, plan)
+    show(
+        session,
+        plan,
+        plan.digest,
+        Listed(plan.findings, plan.spared, plan.not_looked_at, plan.files_seen, plan.unreadable),
+    )
     if not plan.findings:
         return 0
-    if not can_ask(session):
-        session.line()
-        session.say("To confirm: {command}", command=f"{command} --accept {plan.digest}")
-        raise Reported(AskPerson("decision-required", digest=plan.digest), "unchanged")
-    session.line()
-    question = session.texts.say("Type “remove” to remove what is certain and what you named, anything else to stop: ")
-    await ask_word(question, _WORDS, action="clean")
-    return _tell_proof(session, carry_out(plan, probable), proof)
+    await confirm(session, command, plan.digest)
+    return tell_proof(session, carry_out(plan, probable), proof)
 
 
 def _command(root: Path, record: Path | None, where: Where) -> str:
@@ -170,63 +178,3 @@ def _command(root: Path, record: Path | None, where: Where) -> str:
     elif root != device_root(None):
         words.append(f"--root {root}")
     return " ".join(words)
-
-
-def _show(session: Session, plan: CleaningPlan) -> None:
-    session.emit({"plan": plan, "digest": plan.digest, "ids": [finding.id for finding in plan.findings]})
-    for line in plan_lines(
-        findings=plan.findings,
-        spared=plan.spared,
-        not_looked_at=plan.not_looked_at,
-        files_seen=plan.files_seen,
-        unreadable=plan.unreadable,
-        digest=plan.digest,
-        language=session.language,
-    ):
-        session.line(line)
-
-
-def _tell_proof(session: Session, done: CleaningProof, path: Path | None) -> int:
-    session.emit({"proof": done})
-    refused = [each for each in done.removals if each.result == "refused"]
-    for line in proof_lines(
-        removed=done.count("removed"),
-        gone=done.count("gone"),
-        removed_bytes=done.removed_bytes,
-        refused=refused,
-        language=session.language,
-    ):
-        session.line(line)
-    if path is not None:
-        _write(path, done)
-        session.say("The proof is in {path}.", path=path)
-    return AskPerson.exit_status if refused else 0
-
-
-def _write(path: Path, proof: CleaningProof) -> None:
-    import msgspec
-
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n")
-    except OSError as error:
-        raise AskPerson("permission-denied", path=str(path)) from error
-
-
-def _reporter(session: Session) -> Callable[[int, int | None], None]:
-    """Print a line for each tenth of the way, or for each 100 000 files where nobody knows how many there are."""
-    told = -1
-
-    def report(done: int, total: int | None) -> None:
-        nonlocal told
-        step = done * 10 // total if total else done // 100_000
-        if step == told:
-            return
-        told = step
-        if total:
-            percent = min(100, done * 100 // total)
-            line = session.texts.say("{done} files looked at ({percent} %)", done=done, percent=percent)
-        else:
-            line = session.texts.say("{done} files looked at", done=done)
-        session.aside(f"  {line}")
-
-    return report

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from modelota.cli import agent_access
 from modelota.cli.agent_access import AgentAccess, ask
+from modelota.cli.device_answers import tell_answered
 from modelota.cli.device_gates import Wishes
 from modelota.cli.failure import Reported
 from modelota.cli.follow import follow, last_outcome, uncancel
 from modelota.cli.options import device_root
 from modelota.cli.question import WORDS_YES, ask_answer, ask_word, can_ask
 from modelota.cli.session import Session, current
+from modelota.clock import iso
 from modelota.errors import AskPerson, RefuseContent
 from modelota.i18n import units
 from modelota.i18n.errors import render_error
 from modelota.i18n.offer import render_offer
 from modelota.i18n.texts import mark
 from modelota.spec import api, api_life
+from modelota.spec.tonight import tonight
 
 Action = Literal["pause", "resume", "cancel"]
 Channel = Literal["terminal", "script"]
@@ -240,22 +244,30 @@ async def _decide(access: AgentAccess, session: Session, view: api.OfferView, wi
         uncancel()
         session.aside("")
         raise Reported(AskPerson("cancelled-by-user", action="answer"), "offered") from stopped
-    if answer == "accept" and view.takes_long and not wishes.although_long:
+    wishes = _tonight(session, wishes) if answer == "tonight" else wishes
+    if answer in {"accept", "tonight"} and view.takes_long and not wishes.although_long:
         question = session.texts.say("This takes longer than five minutes. Type “yes” to go back all the same: ")
         await ask_word(question, WORDS_YES, action="answer")
         wishes = wishes._replace(although_long=True)
-    if answer == "accept":
+    if answer == "tonight" or answer == "accept":  # noqa: PLR1714  the type checker follows only this
         return await _carry_out(access, session, view, "terminal", wishes)
-    await access.request(
-        "POST", "/v1/decisions", api.DecisionRequest(offer_digest=view.digest, answer=answer, channel="terminal")
-    )
-    if answer == "later":
-        session.say("Nothing was changed; the offer stays open.")
-    elif answer == "skip":
-        session.say("Nothing was changed; version {version} is not offered again.", version=view.offer.to_version)
-    else:
-        session.say("Nothing was changed; the offer was declined.")
+    request = api.DecisionRequest(offer_digest=view.digest, answer=answer, channel="terminal")
+    status = await ask(access, api.ModelStatus, "POST", "/v1/decisions", request)
+    tell_answered(session, status, answer, view.offer.to_version)
     return 0
+
+
+def _tonight(session: Session, wishes: Wishes) -> Wishes:
+    """What “tonight” adds to the wishes of the command line: the evening, and that the device is charging."""
+    begin = tonight(datetime.now(UTC))
+    if begin is not None:
+        wishes = wishes._replace(not_before=iso(begin))
+        session.say(
+            "The update begins at {at}, once the device is charging.", at=units.moment(iso(begin), session.language)
+        )
+    else:
+        session.say("The update begins once the device is charging.")
+    return wishes._replace(conditions=tuple(dict.fromkeys((*wishes.conditions, "charging"))))
 
 
 async def _carry_out(
@@ -292,6 +304,14 @@ def _tell_result(session: Session, result: api.CheckResult) -> None:
     if result.stale_since is not None:
         since = units.moment(result.stale_since, session.language)
         session.say("The repository's information has been out of date since {since}.", since=since)
+    for version in result.turned_down:
+        session.say(
+            "Version {version} of {model} is not offered, as you answered; “modelota device answers” takes that back.",
+            version=version,
+            model=result.model,
+        )
+    if result.turned_down:
+        return
     if result.offer is None and result.up_to_date:
         session.say("{model} is up to date.", model=result.model)
     elif result.offer is None and not result.refused:

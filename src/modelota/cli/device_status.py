@@ -9,6 +9,7 @@ from typing import Final
 
 from modelota.cli import agent_access
 from modelota.cli.agent_access import AgentAccess, ask
+from modelota.cli.device_answers import standing_line
 from modelota.cli.session import Session, current
 from modelota.i18n import units
 from modelota.i18n.errors import error_lines, render_error
@@ -27,8 +28,12 @@ async def status(root: Path) -> None:
     async with agent_access.open_access(root) as access:
         found = await ask(access, api.Status, "GET", "/v1/status")
     session.emit(found)
-    if session.as_json:
-        return
+    if not session.as_json:
+        tell_status(session, found)
+
+
+def tell_status(session: Session, found: api.Status) -> None:
+    """Print the state of every model, and where the agent is."""
     texts = session.texts
     for model in found.models:
         session.line(model.model)
@@ -67,6 +72,7 @@ def _model_rows(model: api.ModelStatus, session: Session) -> list[tuple[str, str
         rows.append(
             (texts.say("Offer"), texts.say("version {version}; “modelota device update” shows it", version=version))
         )
+    rows += [(texts.say("Answer"), standing_line(given, language)) for given in model.answers]
     rows.append((texts.say("Engine"), engine_name(model.engine, language)))
     rows += _because(model.engine_error, session)
     if model.last_outcome is not None:

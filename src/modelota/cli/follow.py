@@ -110,6 +110,8 @@ class Following:
                 event = await queue.get()
         except TimeoutError:
             return await self._look(display)
+        if event.kind == "reset":  # what happened meanwhile is in the status
+            return await self._look(display)
         if event.model != self._model:
             return None
         self._session.emit(event)

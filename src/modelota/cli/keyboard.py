@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import sys
+import termios
 from typing import Final
 
 from modelota.spec.limits import PROMPT_MAX_CHARS
@@ -26,6 +27,15 @@ async def read_line(prompt: str) -> str | None:
     await _readable()
     line = sys.stdin.readline(_LINE_MAX_CHARS)
     return line.strip() if line else None
+
+
+def drop_typed() -> None:
+    """Drop what was typed ahead on a terminal: nobody answers a question before it was asked."""
+    try:
+        if sys.stdin.isatty():
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    except (AttributeError, io.UnsupportedOperation, termios.error):
+        return  # something in memory, or a terminal that is gone
 
 
 async def _readable() -> None:

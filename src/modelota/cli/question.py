@@ -1,21 +1,29 @@
-"""Asking the owner: four answers, and pressing enter is none of them."""
+"""Asking the owner: five answers, and pressing enter is none of them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
-from modelota.cli.keyboard import read_line
+from modelota.cli.keyboard import drop_typed, read_line
 from modelota.cli.session import Session
 from modelota.errors import AskPerson
 from modelota.spec.offer import Answer
 
-_ANSWERS: Final[Mapping[str, Answer]] = {
+# What may be answered at a terminal: `tonight` is an acceptance with conditions.
+Choice = Answer | Literal["tonight"]
+
+_ANSWERS: Final[Mapping[str, Choice]] = {
     "a": "accept",
     "accept": "accept",
+    "now": "accept",
+    "现在": "accept",
     "接受": "accept",
     "同意": "accept",
+    "t": "tonight",
+    "tonight": "tonight",
+    "今晚": "tonight",
     "l": "later",
     "later": "later",
     "稍后": "later",
@@ -37,8 +45,8 @@ def can_ask(session: Session) -> bool:
     return not session.as_json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | None]] = read_line) -> Answer:
-    """Ask until one of the four answers is given.
+async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | None]] = read_line) -> Choice:
+    """Ask until one of the five answers is given.
 
     Args:
         session: of this run.
@@ -47,7 +55,8 @@ async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | Non
     Raises:
         AskPerson: `cancelled-by-user`: the input ended, or none of the answers was given ten times.
     """
-    prompt = session.texts.say("[a] accept   [l] later   [s] skip this version   [d] decline: ")
+    prompt = session.texts.say("[a] accept now  [t] tonight when charging  [l] later  [s] skip  [d] decline: ")
+    drop_typed()
     for _ in range(_TRIES):
         text = await read(prompt)
         if text is None:
@@ -55,7 +64,7 @@ async def ask_answer(session: Session, read: Callable[[str], Awaitable[str | Non
         answer = _ANSWERS.get(text.lower())
         if answer is not None:
             return answer
-        session.say("Please type a, l, s or d. Enter alone decides nothing.")
+        session.say("Please type a, t, l, s or d. Enter alone decides nothing.")
     raise AskPerson("cancelled-by-user", action="answer")
 
 
@@ -71,6 +80,7 @@ async def ask_word(
     Raises:
         AskPerson: `cancelled-by-user` (action).
     """
+    drop_typed()
     for _ in range(_TRIES):
         text = await read(question)
         if text is not None and text.lower() in words:

@@ -32,6 +32,7 @@ def main() -> int:
 
     session, arguments, _ = parse_everywhere(sys.argv[1:], os.environ)
     begin(session)
+    os.environ["MODELOTA_LANG"] = session.language  # of what the agent says by itself: notices, its page
     root = Path(arguments[0])
 
     def ready(core: Core | SafeCore) -> None:

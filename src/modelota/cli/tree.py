@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -49,12 +49,9 @@ class Group(TyperGroup):
         formatter.write(_page(self, ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own types are private
-        """Show the help page when no command follows."""
-        if not args:
-            if current().as_json:
-                raise AskPerson("argument-invalid", argument=ctx.command_path, detail="missing-command")
-            current().line(_page(self, ctx).rstrip("\n"))
-            raise typer.Exit(AskPerson.exit_status)
+        """Show the help page when no command follows, unless the group does something by itself."""
+        if not args and not self.invoke_without_command:
+            tell_commands(ctx)
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  typer's own types are private
@@ -107,6 +104,19 @@ def walk(command: Any, ctx: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[t
     if isinstance(command, TyperGroup):
         for name in command.list_commands(ctx):
             yield from walk(command.get_command(ctx, name), ctx, (*path, name))
+
+
+def tell_commands(ctx: Any) -> NoReturn:  # noqa: ANN401  typer's own types are private
+    """Print the help page of a group that was called without a command, and end.
+
+    Raises:
+        AskPerson: `argument-invalid`: a program called it, which reads no help.
+        typer.Exit: always, otherwise.
+    """
+    if current().as_json:
+        raise AskPerson("argument-invalid", argument=ctx.command_path, detail="missing-command")
+    current().line(_page(ctx.command, ctx).rstrip("\n"))
+    raise typer.Exit(AskPerson.exit_status)
 
 
 def _plain(params: Any) -> Any:  # noqa: ANN401  typer's own types are private

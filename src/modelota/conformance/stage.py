@@ -35,6 +35,7 @@ KEPT: Final = "conf/kept"
 SEALED: Final = "conf/sealed"
 USER_DATA: Final = "conf/user-data"
 LEAVING: Final = "conf/leaving"
+OWNER: Final = "conf/owner"
 LARGE_BYTES: Final = 24 << 20
 STEP_BALLAST_BYTES: Final = 256 << 10
 
@@ -191,7 +192,8 @@ def _found_publisher(stage: Stage) -> Publisher:
 
 
 def _found_workshop(stage: Stage) -> Publisher:
-    return stage.found("w", [LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, *EXCESSIVE])
+    models = (LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, OWNER, *EXCESSIVE)
+    return stage.found("w", models)
 
 
 def _found_parcels(stage: Stage) -> Publisher:

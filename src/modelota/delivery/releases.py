@@ -182,6 +182,7 @@ def candidates(
     installed: str | None,
     failed: Collection[str],
     agent_version: str,
+    seed: bytes | None = None,
 ) -> tuple[Candidate, ...]:
     """All admitted releases newer than `installed`, newest first, each with the reason if it may not be offered.
 
@@ -193,14 +194,34 @@ def candidates(
         installed: version in use, or None.
         failed: versions that were tried on this device and went back.
         agent_version: dotted numbers.
+        seed: this device's own random bytes, which say when its turn comes in a staged rollout; None: at once.
     """
     floor = None if installed is None else Version.parse(installed)
     newer = [entry for entry in catalog.releases if floor is None or Version.parse(entry.version) > floor]
-    return tuple(Candidate(entry, _refusal(entry, control, failed, agent_version)) for entry in reversed(newer))
+    staged = _staged(catalog, control, seed)
+    return tuple(Candidate(entry, _refusal(entry, control, failed, agent_version, staged)) for entry in reversed(newer))
+
+
+def lot(seed: bytes, model: str, version: str) -> float:
+    """When a device's turn comes in the rollout of a release: once more than this many percent are to have it.
+
+    The device works it out for itself from random bytes that never leave it, so nobody learns which devices were first.
+    For each release it is another, so none is always the first.
+    """
+    drawn = hashlib.sha256(b"\0".join([seed, model.encode(), version.encode()])).digest()
+    return 100 * int.from_bytes(drawn[:6]) / 2**48
+
+
+def _staged(catalog: Catalog, control: Control, seed: bytes | None) -> str | None:
+    """The newest release, when it is staged and this device's turn has not come; older ones are for all."""
+    newest = next((entry for entry in reversed(catalog.releases) if control.withdrawal(entry.version) is None), None)
+    if newest is None or seed is None or lot(seed, catalog.model, newest.version) < control.slow_percent:
+        return None
+    return newest.version
 
 
 def _refusal(
-    release: CatalogRelease, control: Control, failed: Collection[str], agent_version: str
+    release: CatalogRelease, control: Control, failed: Collection[str], agent_version: str, staged: str | None
 ) -> ModelotaError | None:
     withdrawal = control.withdrawal(release.version)
     if withdrawal is not None:
@@ -208,6 +229,8 @@ def _refusal(
         return RefuseContent("release-withdrawn", model=control.model, version=release.version, reason=reason)
     if control.paused:
         return TryLater("releases-paused", model=control.model, version=release.version)
+    if release.version == staged:
+        return TryLater("release-staged", model=control.model, version=release.version)
     if release.version in failed:
         return AskPerson("release-failed-here", model=control.model, version=release.version)
     if _numbers(agent_version) < _numbers(release.agent_min_version):

@@ -26,6 +26,7 @@ from modelota.clock import Clock, from_iso, iso
 from modelota.delivery import refusals
 from modelota.delivery.objects import ObjectStore
 from modelota.delivery.paths import target_path
+from modelota.delivery.signers import signers_of
 from modelota.delivery.tuf_session import PinnedUpdater, StoreFetcher
 from modelota.errors import AskPerson, ModelotaError, OurBug, RefuseContent
 from modelota.spec.limits import TARGETS_MAX_BYTES
@@ -233,6 +234,16 @@ class TrustClient:
         except OSError as error:
             raise disk_error(error, self._cache_dir) from error
         return None if info is None else TargetInfo(info.path, info.length, dict(info.hashes))
+
+    def signers(self, path: str) -> tuple[str, ...]:
+        """Ids of the keys whose signatures vouch for the target at `path`; see `signers_of`.
+
+        Raises:
+            As `target_info`.
+        """
+        info = self.target_info(path)
+        found = self._current().updater.get_targetinfo(path) if info is not None else None
+        return () if found is None else signers_of(self._current().updater.loaded, self._cache_dir, found)
 
     def target(self, path: str, limit_bytes: int) -> bytes:
         """Fetch the target at `path` and verify it.

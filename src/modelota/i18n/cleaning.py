@@ -140,6 +140,31 @@ class ReasonedLike(Protocol):
         ...
 
 
+def kind_name(kind: str, language: Language) -> str:
+    """Name what a finding is; an unknown kind is given as it is."""
+    return _named(_KINDS, kind, texts_for(language))
+
+
+def evidence_sentence(finding: FindingLike, language: Language) -> str:
+    """Say why a finding is thought to be a residue."""
+    return _proof(finding.evidence, finding.size_bytes, texts_for(language))
+
+
+def doubt_sentences(finding: FindingLike, language: Language) -> list[str]:
+    """Say what speaks against a finding, one sentence each."""
+    texts = texts_for(language)
+    return [_named(_DOUBTS, doubt, texts) for doubt in finding.doubts]
+
+
+def reason_sentence(reason: str | None, language: Language) -> str:
+    """Say why something stays, was not removed or was not looked at; an unknown reason is given as it is."""
+    return _named({**_LEFT_OUT, **_SPARED, **_REFUSALS}, reason or "", texts_for(language))
+
+
+def _named(table: Mapping[str, str], key: str, texts: Texts) -> str:
+    return texts.say(table[key]) if key in table else clean(key)
+
+
 def plan_lines(
     *,
     findings: Sequence[FindingLike],

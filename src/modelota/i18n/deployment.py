@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from modelota.i18n import Language, units
 from modelota.i18n.errors import render_error
+from modelota.i18n.owner import authority_name, channel_name
 from modelota.i18n.phases import gate_name, phase_name, step_name
 from modelota.i18n.texts import Texts, clean, mark, pad, texts_for, width
 
@@ -70,7 +71,7 @@ class Section(NamedTuple):
 
 def report_lines(report: Fields, language: Language) -> list[str]:
     """The report for a terminal."""
-    lines = [_title(report, texts_for(language))]
+    lines = [report_title(report, language)]
     for section in sections(report, language):
         lines += ["", section.title]
         rows = [*([section.headings] if section.headings else []), *section.rows]
@@ -83,8 +84,8 @@ def report_lines(report: Fields, language: Language) -> list[str]:
 
 def report_page(report: Fields, language: Language) -> str:
     """The report as one HTML page that needs nothing else: no script, no picture, no address."""
-    texts, shares = texts_for(language), _shares(report)
-    title, ended = escape(_title(report, texts)), units.moment(report["finished_at"], language)
+    shares = step_shares(report)
+    title, ended = escape(report_title(report, language)), units.moment(report["finished_at"], language)
     parts = [
         "<!doctype html>",
         f'<html lang="{language}"><head><meta charset="utf-8">',
@@ -120,6 +121,19 @@ def _steps_table(section: Section, shares: Sequence[float]) -> Iterator[str]:
     yield "</tbody></table>"
 
 
+def report_title(report: Fields, language: Language) -> str:
+    """What the report is of: operation, versions, how it ended."""
+    texts = texts_for(language)
+    operation = _named(_OPERATIONS, report["operation"], texts)
+    versions = " → ".join(clean(each) for each in (report["from_version"], report["to_version"]) if each)
+    return texts.say(
+        "{operation} {versions}: {result}",
+        operation=operation,
+        versions=versions,
+        result=_named(_RESULTS, report["result"], texts),
+    )
+
+
 def sections(report: Fields, language: Language) -> list[Section]:
     """Everything the report tells, in the order of reading."""
     texts = texts_for(language)
@@ -153,15 +167,11 @@ def sections(report: Fields, language: Language) -> list[Section]:
     return [section for section in found if section.rows]
 
 
-def _title(report: Fields, texts: Texts) -> str:
-    operation = _named(_OPERATIONS, report["operation"], texts)
-    versions = " → ".join(clean(each) for each in (report["from_version"], report["to_version"]) if each)
-    return texts.say(
-        "{operation} {versions}: {result}",
-        operation=operation,
-        versions=versions,
-        result=_named(_RESULTS, report["result"], texts),
-    )
+def step_shares(report: Fields) -> list[float]:
+    """How long each step took, as a share of the longest; waiting is no work and has none."""
+    seconds = [0.0 if step["step"] == "waiting" else step["seconds"] or 0.0 for step in report["steps"]]
+    longest = max(seconds, default=0.0)
+    return [each / longest if longest else 0.0 for each in seconds]
 
 
 def _summary(report: Fields, texts: Texts) -> list[tuple[str, ...]]:
@@ -176,7 +186,10 @@ def _summary(report: Fields, texts: Texts) -> list[tuple[str, ...]]:
     if decision is not None:
         at = units.moment(decision["at"], language)
         who = texts.say(
-            "{authority}, {channel}, {at}", authority=decision["authority"], channel=decision["channel"], at=at
+            "{authority}, {channel}, {at}",
+            authority=authority_name(decision["authority"], language),
+            channel=channel_name(decision["channel"], language),
+            at=at,
         )
         rows.append((texts.say("Decided by"), who))
     else:
@@ -237,13 +250,6 @@ def _wait(wait: Fields, language: Language) -> tuple[str, ...]:
 
 def _figures(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{clean(name)} {value:.4g}" for name, value in figures.items() if isinstance(value, (int, float)))
-
-
-def _shares(report: Fields) -> list[float]:
-    """How long each step took, as a share of the longest; waiting is no work and has none."""
-    seconds = [0.0 if step["step"] == "waiting" else step["seconds"] or 0.0 for step in report["steps"]]
-    longest = max(seconds, default=0.0)
-    return [each / longest if longest else 0.0 for each in seconds]
 
 
 def _named(table: Mapping[str, str], key: str, texts: Texts) -> str:

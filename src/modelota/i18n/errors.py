@@ -74,7 +74,7 @@ def render_error(
     if code not in SENTENCES:
         code, params = "unknown-code", {"found": code}
     sentence = SENTENCES[code]
-    what = texts.say(sentence.what, **present(params, language))
+    what = _begun(texts.say(sentence.what, **present(params, language)), texts)
     detail = params.get("detail")
     if detail is not None and detail != "":
         known = sentence.details.get(str(detail))
@@ -85,6 +85,13 @@ def render_error(
     if code == "requirement-not-met":
         remedy = _REMEDIES.get(str(params.get("requirement")), remedy)
     return RenderedError(code, what, state, texts.say(remedy, **present(params, language)))
+
+
+def _begun(sentence: str, texts: Texts) -> str:
+    """A sentence that begins with a value which nobody knows begins as others do."""
+    if not sentence.startswith(texts.unknown):
+        return sentence
+    return sentence[:1].upper() + sentence[1:]
 
 
 def error_lines(error: RenderedError, language: Language) -> list[str]:

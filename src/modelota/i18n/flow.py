@@ -56,29 +56,42 @@ _TESTS: Final[Mapping[str, str]] = {
 }
 
 
+class ProgressParts(NamedTuple):
+    """How far a step is, in words; what is not known is an empty text."""
+
+    amount: str
+    rate: str
+    left: str
+
+
 def progress_line(progress: ProgressLike, language: Language) -> str:
     """One line: step, how much, rate, time left."""
+    parts = (phase_name(progress.step, language), *progress_parts(progress, language))
+    return " · ".join(part for part in parts if part)
+
+
+def progress_parts(progress: ProgressLike, language: Language) -> ProgressParts:
+    """How much, how fast, how long yet."""
     texts = texts_for(language)
-    parts = [phase_name(progress.step, language)]
+    amount = rate = ""
     if progress.step == "testing":
         if progress.total is not None:
-            parts.append(texts.say("test {done} of {total}", done=progress.done, total=progress.total))
+            amount = texts.say("test {done} of {total}", done=progress.done, total=progress.total)
     elif progress.step == "removing":  # counts things of very different sizes
         if progress.total:
-            parts.append(f"{min(100, progress.done * 100 // progress.total)} %")
+            amount = f"{min(100, progress.done * 100 // progress.total)} %"
     else:
         done = units.size(progress.done, language)
         if progress.total:
             percent = min(100, progress.done * 100 // progress.total)
             total = units.size(progress.total, language)
-            parts.append(texts.say("{done} of {total} ({percent} %)", done=done, total=total, percent=percent))
+            amount = texts.say("{done} of {total} ({percent} %)", done=done, total=total, percent=percent)
         elif progress.done:
-            parts.append(done)
+            amount = done
         if progress.rate_per_s is not None:
-            parts.append(units.rate(progress.rate_per_s, language))
-    if progress.left_s is not None:
-        parts.append(texts.say("{time} left", time=units.about(progress.left_s, language)))
-    return " · ".join(parts)
+            rate = units.rate(progress.rate_per_s, language)
+    left = "" if progress.left_s is None else texts.say("{time} left", time=units.about(progress.left_s, language))
+    return ProgressParts(amount, rate, left)
 
 
 def render_outcome(outcome: OutcomeLike, language: Language) -> RenderedOutcome:
@@ -104,6 +117,18 @@ def state_after(outcome: OutcomeLike) -> tuple[str, dict[str, object]]:
     return "serving", {"version": outcome.active_version}
 
 
+def version_state(state: str, language: Language, *, failed: bool = False) -> str:
+    """Name how a version lies on the device; an unknown state is given as it is. `failed`: it was tried, and failed."""
+    texts = texts_for(language)
+    name = texts.say(_STATES[state]) if state in _STATES else clean(state)
+    return texts.say("{state}, failed here", state=name) if failed else name
+
+
+def verdict_name(verdict: str, language: Language) -> str:
+    """Name how a self-test went; an unknown verdict is given as it is."""
+    return texts_for(language).say(_TESTS[verdict]) if verdict in _TESTS else clean(verdict)
+
+
 def version_headings(language: Language) -> tuple[str, ...]:
     """Headings of the table of versions."""
     texts = texts_for(language)
@@ -120,10 +145,7 @@ def version_headings(language: Language) -> tuple[str, ...]:
 
 def version_cells(view: VersionLike, language: Language) -> tuple[str, ...]:
     """One row of the table of versions, in the order of `version_headings`."""
-    texts = texts_for(language)
-    state = texts.say(_STATES[view.state]) if view.state in _STATES else clean(view.state)
-    if view.failed:
-        state = texts.say("{state}, failed here", state=state)
+    state = version_state(view.state, language, failed=view.failed)
     notes = (view.notes.get(language) or view.notes.get("en") or "").strip()
     return (
         clean(view.version),
@@ -141,7 +163,7 @@ def self_test_lines(results: Sequence[SelfTestLike], language: Language) -> list
     texts = texts_for(language)
     lines = []
     for result in results:
-        state = texts.say(_TESTS[result.result]) if result.result in _TESTS else clean(result.result)
+        state = verdict_name(result.result, language)
         line = texts.say("{test}: {state}", test=result.test, state=state)
         if result.figure is not None:
             unit = f" {clean(result.unit)}" if result.unit else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelota.i18n import Language, units
 from modelota.i18n.shapes import OfferLike, OfferViewLike
@@ -50,18 +50,32 @@ def headline(view: OfferViewLike, language: Language, *, title: str | None = Non
         title: what people call the model; None for its name.
     """
     texts, offer = texts_for(language), view.offer
-    parts = [
-        texts.say(_READY.get(offer.direction, _READY["update"]), model=title or offer.model, version=offer.to_version)
-    ]
+    parts = [title_line(view, language, title=title)]
     if offer.kind == "security":
         parts.append(texts.say(KINDS["security"]))
-    notes = localised(offer.notes, language).strip()
+    notes = first_note(view, language)
     if notes:
-        parts.append(clean(notes.splitlines()[0].strip().rstrip("。.")))
-    parts.append(_download(offer, texts))
-    parts.append(_time(view, texts))
-    parts.append(_new_permissions(offer, texts))
-    return " · ".join(parts)
+        parts.append(notes)
+    return " · ".join([*parts, *costs(view, language)])
+
+
+def title_line(view: OfferViewLike, language: Language, *, title: str | None = None) -> str:
+    """What is on offer: “Assistant 1.1.2 is available”."""
+    offer = view.offer
+    ready = _READY.get(offer.direction, _READY["update"])
+    return texts_for(language).say(ready, model=title or offer.model, version=offer.to_version)
+
+
+def first_note(view: OfferViewLike, language: Language) -> str:
+    """The first line of what its publisher says of it, or an empty text."""
+    notes = localised(view.offer.notes, language).strip()
+    return clean(notes.splitlines()[0].strip().rstrip("。.")) if notes else ""
+
+
+def costs(view: OfferViewLike, language: Language) -> tuple[str, str, str]:
+    """What it takes, for one line: download, time, new permissions."""
+    texts, offer = texts_for(language), view.offer
+    return _download(offer, texts), _time(view, texts), _new_permissions(offer, texts)
 
 
 def render_offer(view: OfferViewLike, language: Language, *, title: str | None = None) -> str:
@@ -72,49 +86,70 @@ def render_offer(view: OfferViewLike, language: Language, *, title: str | None =
         language: of the reader.
         title: what people call the model; None for its name.
     """
+    rows = offer_rows(view, language)
+    columns = max(width(row.label) for row in rows) + 2
+    lines = [headline(view, language, title=title), ""]
+    for row in rows:
+        first, *more = row.text.split("\n")
+        lines.append(f"  {pad(row.label, columns)}{first}".rstrip())
+        lines += [f"  {' ' * columns}{line}".rstrip() for line in more]
+    return "\n".join(lines)
+
+
+class OfferRow(NamedTuple):
+    """One matter of an offer: its key, the same in every language, what it is called, and a text of some lines."""
+
+    key: str
+    label: str
+    text: str
+
+
+def offer_rows(view: OfferViewLike, language: Language) -> list[OfferRow]:
+    """The details of an offer, in the order of reading."""
     texts, offer = texts_for(language), view.offer
-    rows: list[tuple[str, str]] = [
-        (texts.say("Model"), clean(offer.model)),
-        (texts.say("Version"), _versions(offer, texts)),
+    rows = [
+        OfferRow("model", texts.say("Model"), clean(offer.model)),
+        OfferRow("version", texts.say("Version"), _versions(offer, texts)),
+        OfferRow("kind", texts.say("Kind"), _kind(offer, texts)),
     ]
-    if offer.direction == "repair":  # the same version: nothing about it changes
-        rows.append((texts.say("Kind"), texts.say("a repair: the damaged parts are replaced")))
-    else:
-        rows.append((texts.say("Kind"), texts.say(KINDS[offer.kind]) if offer.kind in KINDS else clean(offer.kind)))
     if offer.urgency_reason:
         reason = clean(localised(offer.urgency_reason, language), lines=True)
-        rows.append((texts.say("Why it should not wait"), reason))
+        rows.append(OfferRow("urgency", texts.say("Why it should not wait"), reason))
     if offer.direction != "repair":
         notes = clean(localised(offer.notes, language).strip(), lines=True)
-        rows.append((texts.say("What changes"), notes or texts.say("not stated")))
+        rows.append(OfferRow("notes", texts.say("What changes"), notes or texts.say("not stated")))
     rows += [
-        (texts.say("Download"), _download_details(offer, texts)),
-        (texts.say("Space"), _space(offer, texts)),
-        (texts.say("Time"), _time_details(view, texts)),
-        (texts.say("Permissions"), _permissions(offer, texts)),
-        (texts.say("Meanwhile"), _meanwhile(offer, texts)),
-        (texts.say("If it fails"), _failure(offer, texts)),
+        OfferRow("download", texts.say("Download"), _download_details(offer, texts)),
+        OfferRow("space", texts.say("Space"), _space(offer, texts)),
+        OfferRow("time", texts.say("Time"), _time_details(view, texts)),
+        OfferRow("permissions", texts.say("Permissions"), _permissions(offer, texts)),
+        OfferRow("meanwhile", texts.say("Meanwhile"), _meanwhile(offer, texts)),
+        OfferRow("failure", texts.say("If it fails"), _failure(offer, texts)),
     ]
     notes_on = [*offer.consequences, *(("over-300-seconds",) if view.takes_long else ())]
     if notes_on:
-        rows.append((texts.say("Note"), "\n".join(_consequence(code, texts) for code in notes_on)))
+        lines = "\n".join(consequence(code, language) for code in notes_on)
+        rows.append(OfferRow("note", texts.say("Note"), lines))
     if offer.stale_since is not None:
         since = units.moment(offer.stale_since, language)
         stale = texts.say("This information has been out of date since {since}; newer versions may exist.", since=since)
-        rows.append((texts.say("Caution"), stale))
-    rows += [(texts.say("You agree to"), _covers(offer, texts)), (texts.say("Offer number"), clean(view.digest))]
-    columns = max(width(label) for label, _ in rows) + 2
-    lines = [headline(view, language, title=title), ""]
-    for label, value in rows:
-        first, *more = value.split("\n")
-        lines.append(f"  {pad(label, columns)}{first}".rstrip())
-        lines += [f"  {' ' * columns}{line}".rstrip() for line in more]
-    return "\n".join(lines)
+        rows.append(OfferRow("caution", texts.say("Caution"), stale))
+    return [
+        *rows,
+        OfferRow("covers", texts.say("You agree to"), _covers(offer, texts)),
+        OfferRow("digest", texts.say("Offer number"), clean(view.digest)),
+    ]
 
 
 def permission_name(permission: str, language: Language) -> str:
     """Name a permission; an unknown one is given as it is."""
     return texts_for(language).say(PERMISSIONS[permission]) if permission in PERMISSIONS else clean(permission)
+
+
+def _kind(offer: OfferLike, texts: Texts) -> str:
+    if offer.direction == "repair":  # the same version: nothing about it changes
+        return texts.say("a repair: the damaged parts are replaced")
+    return texts.say(KINDS[offer.kind]) if offer.kind in KINDS else clean(offer.kind)
 
 
 def _versions(offer: OfferLike, texts: Texts) -> str:
@@ -218,8 +253,9 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
 }
 
 
-def _consequence(code: str, texts: Texts) -> str:
-    return texts.say(_CONSEQUENCES[code]) if code in _CONSEQUENCES else clean(code)
+def consequence(code: str, language: Language) -> str:
+    """Say what follows from accepting; an unknown consequence is given as it is."""
+    return texts_for(language).say(_CONSEQUENCES[code]) if code in _CONSEQUENCES else clean(code)
 
 
 def _covers(offer: OfferLike, texts: Texts) -> str:

@@ -48,6 +48,21 @@ class ItemLike(Protocol):
         ...
 
 
+def kind_name(kind: str, language: Language) -> str:
+    """Name what an item of a plan is; an unknown kind is given as it is."""
+    return texts_for(language).say(KINDS[kind]) if kind in KINDS else clean(kind)
+
+
+def reason_sentence(reason: str, language: Language) -> str:
+    """Say why a model is uninstalled; an unknown reason is given as it is."""
+    return texts_for(language).say(_REASONS[reason]) if reason in _REASONS else clean(reason)
+
+
+def stays_name(name: str, language: Language) -> str:
+    """Name something that an uninstallation leaves; an unknown one is given as it is."""
+    return texts_for(language).say(_STAYS[name]) if name in _STAYS else clean(name)
+
+
 def plan_lines(
     *,
     title: str,

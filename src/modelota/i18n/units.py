@@ -78,6 +78,42 @@ def moment(text: str | None, language: Language, *, zone: tzinfo | None = None) 
     return f"{local:%Y-%m-%d %H:%M}"
 
 
+def day(text: str, language: Language, *, zone: tzinfo | None = None) -> str:
+    """Render the day of an RFC 3339 time, as `moment` does; what is no such time is given as it is."""
+    local = _local(text, zone)
+    if local is None:
+        return clean(text)
+    return f"{local.year} 年 {local.month} 月 {local.day} 日" if language == "zh-CN" else f"{local:%Y-%m-%d}"
+
+
+def time_of_day(text: str, *, zone: tzinfo | None = None) -> str:
+    """Render the time of day of an RFC 3339 time, to the minute; empty for what is no such time."""
+    local = _local(text, zone)
+    return "" if local is None else f"{local:%H:%M}"
+
+
+def near(text: str | None, now: datetime, language: Language, *, zone: tzinfo | None = None) -> str:
+    """Render an RFC 3339 time as one says it: `today 06:00`, 明天 22:00; further away like `moment`.
+
+    Args:
+        text: for example `2026-11-24T06:00:00Z`; None reads “unknown”.
+        now: aware.
+        language: of the reader.
+        zone: time zone to show; None for the system's.
+    """
+    local = None if text is None else _local(text, zone)
+    if local is None:
+        return moment(text, language, zone=zone)
+    texts, days = texts_for(language), (local.date() - now.astimezone(zone).date()).days
+    if days == 0:
+        return texts.say("today {time}", time=f"{local:%H:%M}")
+    if days == 1:
+        return texts.say("tomorrow {time}", time=f"{local:%H:%M}")
+    if days == -1:
+        return texts.say("yesterday {time}", time=f"{local:%H:%M}")
+    return moment(text, language, zone=zone)
+
+
 def stamp(text: str | None, *, zone: tzinfo | None = None) -> str:
     """Render an RFC 3339 time for a column of a table, the same in every language; None reads `–`."""
     if text is None:

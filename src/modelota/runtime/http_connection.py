@@ -29,6 +29,8 @@ from modelota.runtime.messages import (
 )
 
 _QUERY_FIELDS_MAX: Final = 64
+_SO_PEERGROUPS: Final = 59  # socket(7); Python has no name for it, and all architectures we run on have this number
+_GROUPS_MAX_BYTES: Final = 1024  # 256 groups; Python asks for no more
 
 
 class _PeerGoneError(Exception):
@@ -255,4 +257,12 @@ def _credentials(writer: asyncio.StreamWriter) -> PeerCredentials | None:
     form = "3i"  # struct ucred of unix(7)
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(form))
     pid, uid, gid = struct.unpack(form, data)
-    return PeerCredentials(pid=pid, uid=uid, gid=gid)
+    return PeerCredentials(pid=pid, uid=uid, gid=gid, groups=_groups(connection))
+
+
+def _groups(connection: socket.socket) -> tuple[int, ...]:
+    try:
+        data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_MAX_BYTES)
+    except OSError:  # more of them, or a kernel that does not tell
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)

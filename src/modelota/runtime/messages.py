@@ -22,11 +22,16 @@ EVENT_STREAM: Final = "text/event-stream"
 
 
 class PeerCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is at the other end of a Unix socket, as the kernel recorded it when it connected (SO_PEERCRED)."""
+    """Who is at the other end of a Unix socket, as the kernel recorded it when it connected (SO_PEERCRED).
+
+    `groups` are its supplementary groups (SO_PEERGROUPS), as far as the kernel tells: a service may have some that no
+    user database knows.
+    """
 
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +117,12 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 _STATUSES: Final[dict[str, int]] = {
     "route-unknown": 404,
     "not-authorised": 403,
+    "page-caller-refused": 403,
+    "page-request-refused": 403,
+    "page-link-used": 403,
+    "page-session-ended": 401,
+    "page-not-found": 404,
+    "page-disabled": 404,
     "gateway-host-refused": 403,
     "gateway-origin-refused": 403,
     "gateway-token-refused": 401,
@@ -128,6 +139,10 @@ _STATUSES: Final[dict[str, int]] = {
     "version-not-kept": 404,
     "release-revoked": 409,
     "inhibitor-unknown": 404,
+    "answer-unknown": 404,
+    "answer-over": 409,
+    "cleaning-in-progress": 409,
+    "notice-unknown": 404,
 }
 _BRANCH_STATUSES: Final[dict[str, int]] = {
     "try-later": 503,

@@ -16,7 +16,7 @@ from modelota.spec.offer import RETURN_LIMIT_S, Answer, Condition, Offer
 
 API_VERSION = 1
 
-Channel = Literal["terminal", "script", "socket", "host"]
+Channel = Literal["terminal", "script", "socket", "host", "page"]
 
 Operation = Literal["install", "update", "rollback", "repair", "uninstall"]
 
@@ -76,6 +76,8 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
         estimate_is_guess: no measured rate yet.
         answer: the newest answer to it, or None.
         title: what people call the model, by language, as its catalog says.
+        remind_at: when who answered *later* hears of it again, or None.
+        answer_expires_at: when that answer stops to count by itself, or None.
     """
 
     offer: Offer
@@ -86,6 +88,8 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     estimate_is_guess: bool = True
     answer: Answer | None = None
     title: dict[str, str] = {}
+    remind_at: str | None = None
+    answer_expires_at: str | None = None
 
     @property
     def takes_long(self) -> bool:
@@ -101,6 +105,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
             (kept without a slot: set up again without fetching), `available` (in the catalog), `withdrawn`.
         installed_at: when it was activated here, or None.
         failed: it was tried here and went back; it is not offered unasked.
+        withdrawn: its publisher withdrew or revoked it (`release-withdrawn`, `release-revoked`), or None.
     """
 
     version: str
@@ -111,6 +116,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     released_at: str | None = None
     failed: bool = False
     notes: dict[str, str] = {}
+    withdrawn: ErrorBody | None = None
 
 
 class VersionsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +148,30 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str
 
 
+class StandingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that counts now: to the offer that stands, for what is under way, or one that keeps an offer away.
+
+    Attributes:
+        id: its number; what `DELETE /v1/decisions/{id}` names.
+        answer: what.
+        to_version: where it leads.
+        at: when it was given.
+        expires_at: when it stops to count by itself, or None.
+        remind_at: of *later*: when the offer is told of again.
+        revocable: whether it can be taken back now.
+        not_before: of an acceptance that has not begun to fetch: it does not begin earlier, or None.
+    """
+
+    id: int
+    answer: Answer
+    to_version: str
+    at: str
+    expires_at: str | None = None
+    remind_at: str | None = None
+    revocable: bool = True
+    not_before: str | None = None
+
+
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """State of one model on this device."""
 
@@ -151,8 +181,10 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     active_variant: str | None = None
     previous_version: str | None = None
     target_version: str | None = None
+    operation: Operation | None = None  # what is under way
     paused: bool = False
     waits_for: tuple[str, ...] = ()
+    waits_before: Literal["fetch", "activate", "switch"] | None = None  # in `waiting`: the step behind the gate
     error: ErrorBody | None = None  # why the update is paused, or why it is going back
     progress: Progress | None = None
     offer: OfferView | None = None
@@ -165,6 +197,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     end_of_service: str | None = None  # when its publisher stops or stopped to serve the model, as its catalog says
     withdrawn: ErrorBody | None = None  # its publisher withdrew or revoked the version in use
     user_data: str | None = None  # where applications keep the owner's data, outside every version
+    title: dict[str, str] = {}  # what people call it, by language, as its catalog says
+    answers: tuple[StandingAnswer, ...] = ()  # that count now
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +233,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     offer: OfferView | None = None
     up_to_date: bool = False
     refused: tuple[ErrorBody, ...] = ()  # newer releases that this device can't run, and why
+    turned_down: tuple[str, ...] = ()  # newer versions that are not offered because their user skipped or declined them
     stale_since: str | None = None
 
 
@@ -211,10 +246,12 @@ class ShownRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     channel: Channel = "socket"
 
 
-class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/decisions`; an accepted update waits for `conditions` and until `not_before`.
 
-    `although_long` is the explicit choice that a way back takes whose estimate is above five minutes.
+    `although_long` is the explicit choice that a way back takes whose estimate is above five minutes. `remind_at` says
+    when a user who answers *later* wants to hear of the offer again; `expires_s` how long the answer counts (of an
+    accepted update: until it has begun to fetch). None: as the device's settings say.
     """
 
     offer_digest: str
@@ -222,6 +259,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     conditions: tuple[Condition, ...] = ()
     not_before: Time | None = None
     although_long: bool = False
+    remind_at: Time | None = None
+    expires_s: Annotated[int, Meta(ge=60, le=366 * 86_400)] | None = None
     channel: Channel = "socket"
 
 
@@ -269,17 +308,30 @@ class LogPage(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[LogEntry, ...]
 
 
+class SelfTestEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of `GET /v1/self-tests?model=`: which slot, when, and every test with what was measured."""
+
+    slot: str
+    at: str
+    record: dict[str, Any]
+
+
+EventKind = Literal[
+    "phase", "progress", "offer", "outcome", "engine", "notice", "decision", "notification", "cleaning", "reset"
+]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event of `GET /v1/events`; `id` continues the stream through `Last-Event-ID`.
 
     Attributes:
-        kind: `phase`, `progress`, `offer`, `outcome`, `engine`, `notice`.
-        data: fields of the kind, as `docs/socket-api.md` lists them.
+        kind: what happened; further kinds may come, and a client ignores those it does not know.
+        data: fields of the kind: `modelota.spec.api_events`.
     """
 
     id: int
     at: str
-    kind: Literal["phase", "progress", "offer", "outcome", "engine", "notice"]
+    kind: EventKind
     model: str
     data: dict[str, Any] = {}
 

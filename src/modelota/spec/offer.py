@@ -117,16 +117,20 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         offer_digest: the offer that was answered.
         answer: accept, later, skip this version, or decline.
         authority: who answered: `uid:<n>` from the socket's peer credentials, or `embedding-host`.
-        channel: where: `terminal`, `script`, `socket`, `host`.
+        channel: where: `terminal`, `script`, `socket`, `host`, `page`.
         at: when.
         conditions: what an accepted update waits for besides what the settings say (requirement 5.3-b).
         not_before: it does not begin earlier.
+        expires_at: when the answer stops to count by itself (of an accepted update: unless it has begun to fetch).
+        remind_at: when the user who answered *later* hears of the offer again.
     """
 
     offer_digest: DigestText
     answer: Answer
     authority: Annotated[str, Meta(max_length=64)]
-    channel: Literal["terminal", "script", "socket", "host"]
+    channel: Literal["terminal", "script", "socket", "host", "page"]
     at: Time
     conditions: tuple[Condition, ...] = ()
     not_before: Time | None = None
+    expires_at: Time | None = None
+    remind_at: Time | None = None

@@ -135,6 +135,10 @@ class DeviceUnderTest:
 
     # -- asking --
 
+    def connection(self, timeout_s: float = 60.0) -> http.client.HTTPConnection:
+        """A connection to the socket; the caller closes it."""
+        return _UnixConnection(self.layout.agent_socket, timeout_s)
+
     def request(
         self, method: str, path: str, body: Json = None, *, timeout_s: float = 60.0, socket_path: Path | None = None
     ) -> tuple[int, Json]:

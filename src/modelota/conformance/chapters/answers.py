@@ -59,7 +59,8 @@ def answers(stage: Stage) -> Answers:
     device.show(digest)
     for answer in ("decline", "later"):
         told.seen[answer] = _follow(device, publisher, digest, answer)
-        digest = device.offer()["digest"]  # declined: a check finds it again; later: it never went away
+        # declined: it is offered to who asks for that version; later: it never went away
+        digest = device.offer(version=view["offer"]["to_version"])["digest"]
         device.show(digest)
     publisher.server.script(PACKS, Slow(max(size_bytes // 8, 40_000)))
     served, before = publisher.pack_bytes, device.status()["last_outcome"]

@@ -10,6 +10,7 @@ from modelota.conformance.chapters.answers import unasked
 from modelota.conformance.chapters.attempts import claim_refused
 from modelota.conformance.chapters.interruptions import allowance_bytes, interruptions
 from modelota.conformance.chapters.main_story import Installation, bad_release, first_install, second_update
+from modelota.conformance.chapters.owners import LANGUAGES, Owner, owners
 from modelota.conformance.row import Examination, Text, Unmeasurable
 from modelota.conformance.stage import Stage
 
@@ -68,7 +69,37 @@ def told_first(stage: Stage) -> Examination:
         order = [name for name in events if name in {"offer-shown", "decided", "fetched"}]
         told = order[:1] == ["offer-shown"] and "fetched" in order and order.index("decided") < order.index("fetched")
         seen.claim(f"{version}-journal-shown-then-decided-then-fetched", told, order)
+    _claim_page(seen, stage.chapter(owners))
     return seen
+
+
+def _claim_page(seen: Examination, told: Owner) -> None:
+    """The page says before the decision what the command line says, in both languages, and reaches nothing else."""
+    offer, notes = told.offer["offer"], told.table["notes"]
+    for language, text in told.pages.items():
+        flat = "".join(text.split())
+        wanted = {
+            "version": offer["to_version"] in text,
+            "contents": "".join(notes[LANGUAGES[language]].split())[:40] in flat,
+            "size": any(number in text for number in _size_spellings(offer["planned_bytes"])),
+            "time": any(word in text.lower() for word in _TIME_WORDS[language]),
+            "digest": told.offer["digest"] in text,
+        }
+        missing = [name for name, there in wanted.items() if not there]
+        seen.claim(f"page-shows-the-offer-in-{language}", not missing, {"missing": missing, "text": text[:1500]})
+    policy = told.policy.get("content-security-policy", "")
+    closed = "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "http" not in policy
+    seen.claim("page-loads-nothing-from-elsewhere", closed, policy)
+
+
+def _claim_strangers(seen: Examination, told: Owner) -> None:
+    """The page answers nobody but who opened its link, and takes no answer to an offer that stands no more."""
+    for name, status in told.strangers.items():
+        seen.claim(f"page-refuses-{name}", 400 <= status < 500, status)
+    stale = told.stale
+    unmoved = stale["phase"] == "offered" and stale["content_bytes"] == 0
+    seen.claim("a-page-of-an-older-offer-accepts-nothing", stale["changed"] and unmoved, stale)
+    seen.claim("and-shows-the-one-that-stands", stale["status"] == 409 and stale["shows_the_new_one"], stale)
 
 
 def _claim_identity(seen: Examination, version: str, installation: Installation) -> None:
@@ -127,6 +158,7 @@ def never_silent(stage: Stage) -> Examination:
     """5.1-d: without a recorded decision on that very offer nothing happens, whatever is tried."""
     seen = Examination()
     alone = stage.chapter(unasked)
+    _claim_strangers(seen, stage.chapter(owners))
     claim_refused(seen, stage.chapter(first_install).attempts)
     urgent = stage.chapter(second_update)
     seen.claim("urgent-offer-says-why", bool(urgent.offer["offer"]["urgency_reason"]), urgent.offer["offer"]["kind"])

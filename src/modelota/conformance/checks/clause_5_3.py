@@ -8,6 +8,7 @@ from modelota.conformance.chapters.answers import Answers, answers, unasked
 from modelota.conformance.chapters.conditions import CONDITIONS, HOLDER, Waited, waited
 from modelota.conformance.chapters.failures import Failure, failures
 from modelota.conformance.chapters.main_story import bad_release, first_install, second_update
+from modelota.conformance.chapters.owners import SECOND, Owner, owners
 from modelota.conformance.row import Examination
 from modelota.conformance.stage import Stage
 
@@ -28,7 +29,17 @@ def detected(stage: Stage) -> Examination:
     alone = stage.chapter(unasked)
     seen.claim("checks-of-its-own-accord", alone.checks >= 2, alone.checks)
     seen.claim("told-on-the-event-stream", alone.offers_told >= 1, alone.offers_told)
+    _claim_notices(seen, stage.chapter(owners))
     return seen
+
+
+def _claim_notices(seen: Examination, told: Owner) -> None:
+    """An offer is told of once, over checks and restarts, and the notice leads to it."""
+    about = [notice["digest"] for notice in told.notices]
+    seen.claim("one-notice-for-each-offer", about.count(told.offer["digest"]) == 1, about)
+    leads = [notice["path"] for notice in told.notices]
+    seen.claim("the-notice-leads-to-the-offer", any(told.offer["digest"] in path for path in leads), leads)
+    seen.claim("notified-on-the-event-stream", len(told.notified) == 1, told.notified)
 
 
 def answered(stage: Stage) -> Examination:
@@ -40,7 +51,24 @@ def answered(stage: Stage) -> Examination:
     kept = [entry["facts"].get("answer") for entry in told.log if entry["event"] == "decided"]
     seen.claim("every-answer-journalled", {"decline", "accept", "skip"} <= set(kept), kept)
     _claim_conditions(seen, stage.chapter(waited))
+    _claim_life(seen, stage.chapter(owners))
     return seen
+
+
+def _claim_life(seen: Examination, told: Owner) -> None:
+    """An answer that is put off comes back, one that was given can be taken back, and all of them are on record."""
+    later, revoked = told.later, told.revoked
+    reminders = later["reminders"][later["before"] :]
+    seen.claim("later-is-reminded-once", later["offer_stands"] and len(reminders) == 1, later)
+    due = [reminder["due_at"] >= later["remind_at"] for reminder in reminders]
+    seen.claim("not-before-its-time", all(due), reminders)
+    back = revoked["status"] == 200 and revoked["offer_stands"] and revoked["content_bytes"] == 0
+    seen.claim("an-accepted-answer-is-taken-back", bool(revoked["revocable"]) and back, revoked)
+    seen.claim("only-once", revoked["twice"] >= 400, revoked["twice"])
+    seen.claim("an-accepted-answer-expires", revoked["expires_at"] is not None, revoked["expires_at"])
+    whole = all(each["authority"] and each["channel"] and each["at"] and each["state"] for each in told.answers)
+    states = [each["state"] for each in told.answers]
+    seen.claim("every-answer-on-record", whole and {"done", "revoked"} <= set(states), told.answers)
 
 
 def _claim_conditions(seen: Examination, told: Waited) -> None:
@@ -101,6 +129,9 @@ def shows_progress(stage: Stage) -> Examination:
     fetching = [entry for entry in slow if entry["step"] == "fetching"]
     rated = [e for e in fetching if e["done"] < e["total"] and e["rate_per_s"] and e["left_s"] is not None]
     seen.claim("rate-and-time-left-while-fetching", bool(rated), rated[-1] if rated else fetching[-3:])
+    told = stage.chapter(owners)
+    seen.claim("shown-on-the-page", "%" in told.progress or "B" in told.progress, told.progress[:600])
+    seen.claim("the-end-shown-on-the-page", SECOND in told.done, told.done[:600])
     return seen
 
 

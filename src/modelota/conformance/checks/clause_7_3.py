@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from modelota.conformance.chapters.owners import owners
 from modelota.conformance.chapters.removals import STRANGER, Removal, Removals, removals
 from modelota.conformance.readings import census_bytes
 from modelota.conformance.row import Examination
@@ -29,6 +30,9 @@ def confirmed(stage: Stage) -> Examination:
     seen.claim("nothing-went-unconfirmed", not told.lost, told.lost)
     reminded = "modelota device backup" in told.prompted.out
     seen.claim("reminder-of-the-backup", reminded, told.prompted.out[-900:])
+    page = stage.chapter(owners)
+    seen.claim("backup-offered-on-the-page", "Back up" in page.removal or "backup" in page.removal, page.removal[:900])
+    seen.claim("an-unknown-plan-on-the-page-removes-nothing", page.kept is not None, page.kept)
     for trigger, removal in (("user", told.by_user), ("end-of-service", told.by_end)):
         planned = [item["path"] for item in removal.plan["items"]]
         listed = all(path in text for path in planned for text in removal.shown.values())

@@ -8,7 +8,7 @@ from typing import Final
 from modelota.i18n.sentences.sentence import Sentence
 from modelota.i18n.texts import mark
 
-_CHECK_AGAIN = mark("Run “modelota device check” and look at the offer it shows.")
+_CHECK_AGAIN = mark("Look for updates again: on the page of this device, or with “modelota device check”.")
 _SEE_VERSIONS = mark("“modelota device versions” lists the versions there are.")
 
 _SHOW_PLAN = mark("Run the command without --accept and look at the plan it shows.")
@@ -49,7 +49,7 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     ),
     "runtime-missing": Sentence(
         mark("The program that runs this model is not there: {runtime} (needed: {need})."),
-        mark("Install it (for llama.cpp: pip install “modelota[llama]”), then try again."),
+        mark("Install it (for llama.cpp: “pip install 'modelota[llama]'”), then try again."),
     ),
     "no-runnable-variant": Sentence(
         mark("No variant of version {version} can run on this device."),
@@ -104,6 +104,24 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     "offer-changed": Sentence(
         mark("The offer {digest} no longer describes what would happen; the present one is {now}."), _CHECK_AGAIN
     ),
+    "answer-expired": Sentence(
+        mark("You agreed to version {version}, but the download could not begin before {expired_at}."),
+        mark("The offer stands again: answer it when it suits you."),
+    ),
+    "answer-unknown": Sentence(
+        mark("Nobody gave an answer with the number {id}."),
+        mark("“modelota device answers” lists them."),
+    ),
+    "answer-over": Sentence(
+        mark("The answer {id} does not count any more, so it can't be taken back."),
+        mark("Nothing to do. “modelota device answers” lists those that count."),
+        {
+            "done": mark("It was carried out."),
+            "expired": mark("It expired."),
+            "revoked": mark("It was taken back before."),
+            "superseded": mark("Another answer followed it."),
+        },
+    ),
     "offer-expired": Sentence(mark("The offer {digest} expired at {expired_at}."), _CHECK_AGAIN),
     "decision-required": Sentence(
         mark("This needs a person's decision, and nobody can be asked here."),
@@ -122,6 +140,11 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     "update-paused": Sentence(
         mark("The update to version {version} was paused."),
         mark("“modelota device resume” lets it go on, “modelota device cancel” ends it."),
+    ),
+    "cleaning-in-progress": Sentence(
+        mark("A cleaning is under way."),
+        mark("Wait until it is done, or stop it."),
+        {"scanning": mark("It looks for leftovers."), "removing": mark("It removes leftovers.")},
     ),
     "not-now": Sentence(
         mark("“{action}” is not possible at this moment ({phase})."),
@@ -143,5 +166,22 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
     "inhibitor-unknown": Sentence(
         mark("Nobody holds an inhibitor with the id {id}; it was released, or it expired."),
         mark("Nothing to do. “modelota device inhibitors” lists those that are held."),
+    ),
+    "notice-unknown": Sentence(
+        mark("There is no notice with the number {id}; it was about something that is long over.")
+    ),
+    "no-session-bus": Sentence(
+        mark("This session has no D-Bus session bus, so it can show no notifications."),
+        mark(
+            "Run this inside a desktop session. Elsewhere the settings [notifications] hook and terminal tell of news; "
+            "docs/notifications.md describes them."
+        ),
+    ),
+    "no-browser": Sentence(
+        mark("No web browser could be started to show the page."),
+        mark("Install one, with xdg-open, or open the address that “modelota device page” prints."),
+    ),
+    "notifier-running": Sentence(
+        mark("Notifications of the device in {path} are shown in this session already.")
     ),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from modelota.i18n.sentences.ask_device import ASK_DEVICE
+from modelota.i18n.sentences.ask_page import ASK_PAGE
 from modelota.i18n.sentences.sentence import Sentence
 from modelota.i18n.texts import mark
 
@@ -242,6 +243,7 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "not-unicode": mark("It is not valid UTF-8 text."),
             "not-printable": mark("It must be one line of printable text, without spaces around it."),
             "not-a-span": mark("Write a time span such as 30m, 12h or 7d, of seven days at most."),
+            "too-far-away": mark("At most 90 days ahead."),
             "not-a-time": mark("Write a time such as 22:30 (the next one), or 2026-11-24T22:30:00Z."),
             "unknown-finding": mark("The plan lists nothing with this id that is only probably left behind."),
             "too-many": mark("There are too many of them."),
@@ -249,4 +251,5 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
     ),
     "cancelled-by-user": Sentence(mark("You stopped the command.")),
     **ASK_DEVICE,
+    **ASK_PAGE,
 }

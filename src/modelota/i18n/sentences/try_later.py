@@ -59,6 +59,14 @@ TRY_LATER: Final[Mapping[str, Sentence]] = {
         mark("The publisher has paused the release of {model} {version}."),
         mark("Nothing to do. It is offered again when the publisher lifts the pause."),
     ),
+    "release-staged": Sentence(
+        mark("{model} {version} is being released by and by, and this device's turn has not come yet."),
+        mark("Nothing to do. It is offered when the turn comes; who wants it now can ask for this version."),
+    ),
+    "page-start-failed": Sentence(
+        mark("The process of the page could not be started."),
+        mark("Try again. If it goes on, look at log/page.log below the device root."),
+    ),
     "peer-unreachable": Sentence(
         mark("Nothing answers at {path}, or the connection broke off."),
         mark("See whether the agent runs (“modelota device status”), then try again."),

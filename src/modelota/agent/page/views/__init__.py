@@ -1,0 +1,1 @@
+"""What the page shows: one module per matter, each with its `HANDLERS`."""
