@@ -166,6 +166,8 @@ CODES: Final[dict[str, str]] = {
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
     "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself
+    # version, predecessor, least, step, changes, more: a smaller step than the changes demand (clause 6.1-b)
+    "version-step-too-small": "ask-person",
     "interface-dropped": "ask-person",  # interface, predecessor: a core interface is gone (clause 6.4-a)
     "core-test-dropped": "ask-person",  # test, predecessor: a core self-test is gone or changed
     "version-exists": "ask-person",  # model, version

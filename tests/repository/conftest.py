@@ -98,7 +98,7 @@ class Press:
             "format": 1,
             "model": MODEL,
             "version": version,
-            "kind": "feature",
+            "kind": "fix",
             "notes": NOTES,
             "interfaces": [{"name": "chat", "version": 1}],
             "self_tests": {"performance": {"max_first_token_s": 60.0}},

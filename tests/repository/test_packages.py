@@ -170,13 +170,13 @@ def test_metadata_costs_kilobytes(press: Any, shop: Workspace, family: Path, cha
     variants = [variant("q8", "model.gguf", runtime="llama.cpp")]
     press.publish(shop, press.describe("1.1.1", variants=variants))
     _rewrite(family / "1.1.2" / "assistant-q8.gguf", press.directory / "model.gguf", changed)
-    report = press.publish(shop, press.describe("1.1.2", variants=variants))
+    report = press.publish(shop, press.describe("1.2.1", variants=variants))
     package = found(report, "incremental")
     assert package.skipped is None
     assert package.size_bytes is not None
     assert package.size_bytes < 24_000
     assert report.new_bytes < 40_000
-    assert Line(press, shop).check("1.1.2") >= 1
+    assert Line(press, shop).check("1.2.1") >= 1
 
 
 def _rewrite(source: Path, target: Path, changed: str) -> None:
@@ -208,22 +208,22 @@ def test_renamed_reordered_and_moved_tensors(press: Any, shop: Workspace) -> Non
     renamed = {f"model.blocks.{at}.w": new[f"layer.{number}.weight"] for at, number in enumerate(order)}
     save(press.directory / "a.safetensors", dict(list(renamed.items())[:2]))
     save(press.directory / "b.safetensors", dict(list(renamed.items())[2:]))
-    report = press.publish(shop, press.describe("1.1.2", variants=[variant("q8", "a.safetensors", "b.safetensors")]))
+    report = press.publish(shop, press.describe("1.2.1", variants=[variant("q8", "a.safetensors", "b.safetensors")]))
     package = found(report, "differential")
     assert package.size_bytes is not None
     assert package.size_bytes < 0.3 * report.variants[0].full_bytes
-    assert Line(press, shop).check("1.1.2") == 1
+    assert Line(press, shop).check("1.2.1") == 1
 
 
 def test_tensors_that_only_moved_cost_nothing(line: Line) -> None:
     """The same values under other names in another order: an incremental package of a header."""
     old = weights(2)
     line.release("1.1.1", old)
-    report = line.release("1.1.2", {f"x{name}": old[name] for name in reversed(old)})
+    report = line.release("1.2.1", {f"x{name}": old[name] for name in reversed(old)})
     package = found(report, "incremental")
     assert package.size_bytes is not None
     assert package.size_bytes < 2_000
-    assert line.check("1.1.2") >= 1
+    assert line.check("1.2.1") >= 1
 
 
 def test_weights_of_an_unknown_format_that_change_in_place(press: Any, shop: Workspace) -> None:
@@ -256,15 +256,15 @@ def test_a_renamed_variant_finds_its_predecessor(press: Any, shop: Workspace) ->
     report = press.publish(
         shop,
         press.describe(
-            "1.1.2", variants=[variant("big", "d.safetensors"), variant("q8", "d.safetensors", runtime="llama.cpp")]
+            "1.2.1", variants=[variant("big", "d.safetensors"), variant("q8", "d.safetensors", runtime="llama.cpp")]
         ),
     )
     assert found(report, "differential", name="big").base_variant == "large"
     assert found(report, "differential", name="q8").base_variant == "odd"
     assert found(report, "incremental", name="big").base_variant == "large"  # it shares the header
-    assert Line(press, shop).check("1.1.2") == 2
+    assert Line(press, shop).check("1.2.1") == 2
     save(press.directory / "e.safetensors", {"new": weights(6)["layer.0.weight"]})
-    report = press.publish(shop, press.describe("1.1.3", variants=[variant("other", "e.safetensors")]))
+    report = press.publish(shop, press.describe("1.3.1", variants=[variant("other", "e.safetensors")]))
     assert {entry[2] for entry in made(report)[1:]} == {"no-counterpart"}
 
 
@@ -274,7 +274,7 @@ def test_a_renamed_variant_finds_its_predecessor(press: Any, shop: Workspace) ->
 def test_an_unrelated_model_has_only_a_full_package(line: Line) -> None:
     """Everything else was tried, is skipped with its figures, and leaves no pack; the release goes on."""
     line.release("1.1.1", weights(1))
-    report = line.release("1.1.2", {f"z{name}": one for name, one in weights(77).items()})
+    report = line.release("1.2.1", {f"z{name}": one for name, one in weights(77).items()})
     assert made(report) == [
         ("full", None, None),
         ("incremental", "1.1.1", "too-large"),
@@ -282,7 +282,7 @@ def test_an_unrelated_model_has_only_a_full_package(line: Line) -> None:
     ]
     assert all(package.size_bytes for package in report.variants[0].packages)
     assert report.new_packs == 1
-    assert line.check("1.1.2") == 0
+    assert line.check("1.2.1") == 0
     assert audit(line.workspace, clock=line.press.clock).unreferenced == []
     assert not list(line.workspace.path.glob("staging-*"))
 
@@ -329,10 +329,10 @@ def test_a_demand_without_a_counterpart(press: Any, shop: Workspace) -> None:
     save(press.directory / "b.safetensors", weights(1), note="for another runtime")
     press.publish(shop, press.describe("1.1.1", variants=[variant("q8", "a.safetensors")]))
     other, choice = variant("other", "b.safetensors", runtime="llama.cpp"), PackageChoice(incremental=True)
-    refused = code(press, shop, press.describe("1.1.2", variants=[other]), packages=choice)
+    refused = code(press, shop, press.describe("1.2.1", variants=[other]), packages=choice)
     assert (refused.code, refused.params) == ("incremental-without-base", {"detail": "no-counterpart"})
     report = press.publish(
-        shop, press.describe("1.1.2", variants=[variant("q8", "a.safetensors"), other]), packages=choice
+        shop, press.describe("1.2.1", variants=[variant("q8", "a.safetensors"), other]), packages=choice
     )
     assert found(report, "incremental", name="q8").skipped is None
     assert found(report, "incremental", name="other").skipped == "no-counterpart"
@@ -390,14 +390,14 @@ def test_a_named_baseline_that_saves_little(line: Line) -> None:
     name = "layer.0.weight"
     new = unrelated | {name: first[name]}  # one tensor of three hundred is shared
     line.release("1.1.1", first)
-    report = line.release("1.1.2", new, dry_run=True)
+    report = line.release("2.1.1", new, dry_run=True)
     assert made(report)[2:] == [("differential", "1.1.1", "not-smaller")]
-    report = line.release("1.1.2", new, packages=PackageChoice(baselines=("1.1.1",)))
+    report = line.release("2.1.1", new, packages=PackageChoice(baselines=("1.1.1",)))
     package = found(report, "differential")
     assert package.skipped is None
     assert package.size_bytes is not None
     assert 0.99 * report.variants[0].full_bytes < package.size_bytes < report.variants[0].full_bytes
-    assert line.check("1.1.2") == 1
+    assert line.check("2.1.1") == 1
 
 
 def test_a_named_baseline_beside_an_incremental_package(line: Line) -> None:
@@ -405,10 +405,10 @@ def test_a_named_baseline_beside_an_incremental_package(line: Line) -> None:
     old = weights(1)
     line.release("1.1.1", old)
     new = old | {"added": weights(5)["layer.0.weight"]}
-    assert found(line.release("1.1.2", new, dry_run=True), "differential").skipped == "not-smaller"
-    report = line.release("1.1.2", new, packages=PackageChoice(baselines=("1.1.1",)))
+    assert found(line.release("1.2.1", new, dry_run=True), "differential").skipped == "not-smaller"
+    report = line.release("1.2.1", new, packages=PackageChoice(baselines=("1.1.1",)))
     assert (found(report, "incremental").skipped, found(report, "differential").skipped) == (None, None)
-    assert line.check("1.1.2") == 2
+    assert line.check("1.2.1") == 2
 
 
 def test_a_named_baseline_that_saves_nothing(press: Any, shop: Workspace) -> None:
@@ -579,11 +579,11 @@ def test_a_tensor_that_lost_rows(line: Line) -> None:
     """Its last chunk is the beginning of what it was."""
     old = weights(1, 1)
     line.release("1.1.1", old)
-    report = line.release("1.1.2", {name: one[:-500] for name, one in old.items()})
+    report = line.release("2.1.1", {name: one[:-500] for name, one in old.items()})
     package = found(report, "differential")
     assert package.size_bytes is not None
     assert package.size_bytes < 1_000
-    assert line.check("1.1.2") == 1
+    assert line.check("2.1.1") == 1
 
 
 def test_a_model_that_changes_while_it_is_compared(line: Line) -> None:

@@ -116,9 +116,9 @@ def test_a_new_epoch_shares_nothing(press: Any, shop: Workspace) -> None:
     press.publish(shop, press.describe("1.1.1", variants=[_variant("q8", "same.bin")]))
     shop, _ = renew_class_key(shop, "car")
     press.file("more.bin")
-    report = press.publish(shop, press.describe("1.1.2", variants=[_variant("q8", "same.bin", "more.bin")]))
+    report = press.publish(shop, press.describe("1.2.1", variants=[_variant("q8", "same.bin", "more.bin")]))
     assert report.reused_bytes == 0
-    packs = press.device(shop).manifest("1.1.2").manifest.packs
+    packs = press.device(shop).manifest("1.2.1").manifest.packs
     assert {(entry.recipient, entry.epoch) for pack in packs for entry in pack.wraps} == {("car", 2), ("archive", 1)}
 
 
@@ -179,7 +179,7 @@ def test_promises_are_kept(press: Any, shop: Workspace) -> None:
     assert _code(press, shop, press.describe("1.1.2")) == "core-test-dropped"
     softened = CORE | {"check": {"kind": "contains", "values": ["yes", "no"]}}
     assert _code(press, shop, press.describe("1.1.2", self_tests={"functional": [softened]})) == "core-test-dropped"
-    more = press.describe("1.1.2", self_tests={"functional": [CORE]}, interfaces=[{"name": "chat"}, {"name": "embed"}])
+    more = press.describe("1.2.1", self_tests={"functional": [CORE]}, interfaces=[{"name": "chat"}, {"name": "embed"}])
     assert press.publish(shop, more).predecessor == "1.1.1"
 
 
@@ -205,6 +205,7 @@ def test_a_dry_run_writes_nothing_and_tells_all_refusals(press: Any, shop: Works
         "interface-dropped",
         "core-test-dropped",
         "key-missing",
+        "version-step-too-small",
         "version-content-conflict",
     ]
     assert (report.device_classes, report.device_models) == (("car",), ("hub-3",))

@@ -7,9 +7,12 @@ import sys
 from modelota.cli.session import Session
 from modelota.i18n import units
 from modelota.i18n.errors import render_error
+from modelota.i18n.steps import change_sentence, step_name
 from modelota.i18n.texts import Texts, mark
 from modelota.repository.report import PackageReport, PublishProgress, PublishReport
+from modelota.repository.steps import STEPS
 
+_CHANGES_SHOWN = 12
 _STEPS = {
     "reading": mark("reading"),
     "packing": mark("packing and sealing"),
@@ -70,6 +73,8 @@ def publish_rows(report: PublishReport, texts: Texts) -> list[tuple[str, str]]:
         (texts.say("Version"), report.version),
         (texts.say("Made from"), report.predecessor or texts.say("nothing: it is the first")),
     ]
+    if report.demanded is not None:
+        rows.append((texts.say("Step"), _step(report, texts)))
     for variant in report.variants:
         ratio = "" if variant.ratio is None else f" ({variant.ratio:.0%})"
         sizes = texts.say(
@@ -109,6 +114,20 @@ def publish_rows(report: PublishReport, texts: Texts) -> list[tuple[str, str]]:
         told = render_error(refusal.code, refusal.params, language, "published-unchanged")
         rows.append((texts.say("Refused"), f"{told.what}\n{told.remedy}\n[{told.code}]"))
     return rows
+
+
+def _step(report: PublishReport, texts: Texts) -> str:
+    """The step that was taken and, where they differ, the one that the changes demand, with what they are."""
+    assert report.demanded is not None
+    lines = [step_name(report.step or report.demanded, texts.language)]
+    if report.step is not None and STEPS.index(report.step) > STEPS.index(report.demanded):
+        least = step_name(report.demanded, texts.language)
+        lines = [texts.say("{step}, larger than what changed demands ({least})", step=lines[0], least=least)]
+    lines += [change_sentence(change._asdict(), texts.language) for change in report.changes[:_CHANGES_SHOWN]]
+    left = len(report.changes) - _CHANGES_SHOWN
+    if left > 0:
+        lines.append(texts.count("and {n} more", "and {n} more", left))
+    return "\n".join(lines)
 
 
 def package_rows(report: PublishReport, texts: Texts) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -152,6 +171,9 @@ def publish_object(report: PublishReport) -> dict[str, object]:
         "manifest_bytes": report.manifest_bytes,
         "device_classes": report.device_classes,
         "device_models": report.device_models,
+        "step": report.step,
+        "demanded_step": report.demanded,
+        "changes": [change._asdict() for change in report.changes],
         "notes": [{"path": each.path, "note": each.note} for each in report.notes],
         "refusals": [{"code": each.code, "params": each.params} for each in report.refusals],
         "snapshot": report.snapshot,

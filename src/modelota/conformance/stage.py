@@ -36,6 +36,7 @@ SEALED: Final = "conf/sealed"
 USER_DATA: Final = "conf/user-data"
 LEAVING: Final = "conf/leaving"
 OWNER: Final = "conf/owner"
+CHANGES: Final = "conf/changes"
 LARGE_BYTES: Final = 24 << 20
 STEP_BALLAST_BYTES: Final = 256 << 10
 
@@ -192,8 +193,8 @@ def _found_publisher(stage: Stage) -> Publisher:
 
 
 def _found_workshop(stage: Stage) -> Publisher:
-    models = (LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, OWNER, *EXCESSIVE)
-    return stage.found("w", models)
+    models = (LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, OWNER, CHANGES)
+    return stage.found("w", [*models, *EXCESSIVE])
 
 
 def _found_parcels(stage: Stage) -> Publisher:

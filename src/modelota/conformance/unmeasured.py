@@ -7,7 +7,6 @@ from typing import Final
 
 from modelota.conformance.row import Text
 
-_STEP = Text("有了新旧模型比较才能测量", "comes with the comparison of a model with its predecessor")
 _ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
 _INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
@@ -17,7 +16,6 @@ _SERVICE = Text("有了运维服务才能测量", "comes with the operations ser
 _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the owner's data commands and cloud backup")
 
 UNMEASURED: Final[Mapping[str, Text]] = {
-    "6.1-b": _STEP,
     "6.2-b": _ARCHIVE,
     "6.4-a": _INTERFACES,
     "8.1.1-a": _MONITOR,

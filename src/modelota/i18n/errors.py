@@ -9,6 +9,7 @@ from modelota.i18n import Language, units
 from modelota.i18n.phases import gate_name, phase_name
 from modelota.i18n.sentences import SENTENCES
 from modelota.i18n.sentences.now import NOW
+from modelota.i18n.steps import change_sentence
 from modelota.i18n.texts import Texts, clean, mark, pad, texts_for, width
 
 _TIMES: Final = frozenset({"expired_at", "expires_at", "device_time", "floor", "watch_until", "until"})
@@ -127,6 +128,8 @@ def _present(key: str, value: object, texts: Texts) -> object:
             shown = texts.say(REQUIREMENTS[value])
     elif isinstance(value, (int, float)):
         shown = _present_number(key, value, texts)
+    elif isinstance(value, (list, tuple)) and key == "changes":
+        shown = "; ".join(change_sentence(change, language) for change in value[:10] if isinstance(change, Mapping))
     elif isinstance(value, (list, tuple)):
         items = [gate_name(str(item), language) if key == "waits_for" else clean(item) for item in value[:10]]
         shown = texts.listing(items)

@@ -15,6 +15,8 @@ from modelota.repository.drafting import describe_model
 from modelota.repository.lineage import Known, look_back
 from modelota.repository.published import Published
 from modelota.repository.scan import Progress, ScannedFile, content_identity, cuts_to_follow, scan_sources
+from modelota.repository.steps import Change, Form, Release, changes_between, release_of
+from modelota.repository.structure import structure_of
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog, Control
 from modelota.spec.limits import RELEASES_MAX
@@ -91,9 +93,32 @@ class Candidate:
         )
 
     def content_problems(self) -> Iterator[ModelotaError]:
-        """One content, one version (clause 6.1-c)."""
+        """A step as large as what changed (clause 6.1-b); one content, one version (clause 6.1-c)."""
+        yield from rules.step_problems(self.description.version, self.predecessor, self.changes())
         if self.known.twin is not None and self.known.twin != self.description.version:
             yield RefuseContent("version-content-conflict", version=self.description.version, other=self.known.twin)
+
+    def changes(self) -> list[Change]:
+        """What changed since the predecessor, once the model was read; nothing when there is none."""
+        if self.predecessor is None:
+            return []
+        said = self.description
+        release = Release(
+            said.kind,
+            said.interfaces,
+            said.permissions,
+            said.user_data_schema,
+            tuple(
+                Form(
+                    variant.name,
+                    variant.runtime,
+                    frozenset(path for path, _ in variant.files),
+                    structure_of(variant, self.scanned),
+                )
+                for variant in self.variants
+            ),
+        )
+        return changes_between(release_of(self.predecessor), release)
 
     def is_same_as(self, manifest: Manifest) -> bool:
         """Whether `manifest` is this release: same content, same promises; packing and time do not count."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,12 +38,14 @@ from modelota.repository.report import (
 from modelota.repository.roles import keys_of
 from modelota.repository.rules import baselines_of
 from modelota.repository.scan import check_unchanged
+from modelota.repository.steps import demanded_step
 from modelota.repository.tables import Tables, lay_tables
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog, CatalogRelease
 from modelota.spec.document import canonical, read
 from modelota.spec.limits import CATALOG_MAX_BYTES, SNAPSHOT_MAX_BYTES
 from modelota.spec.manifest import Manifest, Pack
+from modelota.spec.version import Version
 
 _DEFAULT_CHOICE = PackageChoice()
 
@@ -95,10 +98,11 @@ def publish(
         on_progress: is told how far it is.
 
     Raises:
-        AskPerson: `description-invalid`, `version-invalid`, `version-exists`, `version-order`, `self-test-missing`,
-            `interface-dropped`, `core-test-dropped`, `model-empty`, `model-unreadable`, `model-changed`, `key-missing`,
-            `passphrase-missing`, `key-unlock-failed`, `argument-invalid`, `no-space`, `permission-denied`,
-            `baseline-unusable`, `incremental-too-large`, `incremental-without-base`, `model-file-hostile`.
+        AskPerson: `description-invalid`, `version-invalid`, `version-exists`, `version-order`,
+            `version-step-too-small`, `self-test-missing`, `interface-dropped`, `core-test-dropped`, `model-empty`,
+            `model-unreadable`, `model-changed`, `key-missing`, `passphrase-missing`, `key-unlock-failed`,
+            `argument-invalid`, `no-space`, `permission-denied`, `baseline-unusable`, `incremental-too-large`,
+            `incremental-without-base`, `model-file-hostile`.
         RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
         TryLater: `publish-conflict`, `worker-crashed`; the store's errors.
     """
@@ -362,7 +366,17 @@ class _Publication:
             notes=tuple(LayoutNote(str(file.place), file.layout.note) for file in files if file.layout.note),
             refusals=tuple(self._refusals),
             snapshot=snapshot,
+            **self._step(manifest),
         )
+
+    def _step(self, manifest: Manifest) -> dict[str, Any]:
+        if manifest.predecessor is None:
+            return {}
+        changes = self._candidate.changes()
+        step = None
+        with contextlib.suppress(AskPerson):  # refused already: it is older, or its lower parts did not restart
+            step = Version.parse(manifest.version).step_from(Version.parse(manifest.predecessor))
+        return {"step": step, "demanded": demanded_step(changes), "changes": tuple(changes)}
 
 
 class _Counter:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelota.errors import ModelotaError
+from modelota.repository.steps import Change
 from modelota.spec.manifest import Mode
+from modelota.spec.version import Step as VersionStep
 
 Step = Literal["reading", "packing", "comparing", "uploading", "committing"]
 
@@ -118,6 +120,9 @@ class PublishReport:
         manifest_bytes: the manifest's file.
         device_classes: who can open it.
         device_models: which kinds of device it is for; empty means all.
+        step: of the version from its predecessor's; None for the first release.
+        demanded: the least step that the changes demand.
+        changes: what changed since the predecessor, the weightiest first.
         notes: files whose format was not what they said.
         refusals: why it may not be published; only ever filled in a dry run.
         snapshot: version of the snapshot that made it visible, or None.
@@ -135,6 +140,9 @@ class PublishReport:
     manifest_bytes: int
     device_classes: tuple[str, ...]
     device_models: tuple[str, ...]
+    step: VersionStep | None = None
+    demanded: VersionStep | None = None
+    changes: tuple[Change, ...] = ()
     notes: tuple[LayoutNote, ...] = ()
     refusals: tuple[ModelotaError, ...] = ()
     snapshot: int | None = None

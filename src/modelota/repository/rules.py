@@ -7,6 +7,7 @@ from typing import Final
 
 from modelota.errors import AskPerson, ModelotaError
 from modelota.repository.description import ReleaseDescription, SourceVariant
+from modelota.repository.steps import Change, demanded_step
 from modelota.spec.catalog import Catalog, Control
 from modelota.spec.manifest import Manifest
 from modelota.spec.selftest import FunctionalTest
@@ -14,6 +15,7 @@ from modelota.spec.version import FIRST, Version
 
 BASELINES: Final = 3  # newest releases that differential packages start from unless others are chosen
 ANCHORS_MAX: Final = 32  # and first releases of majors
+CHANGES_TOLD: Final = 8  # that a step is refused for
 CHOSEN_MAX: Final = 62  # a variant has at most 64 packages
 
 
@@ -96,6 +98,25 @@ def version_problems(version: str, catalog: Catalog) -> Iterator[ModelotaError]:
             wanted.step_from(newest)
         except AskPerson as error:
             yield error
+
+
+def step_problems(version: str, predecessor: Manifest | None, changes: Sequence[Change]) -> Iterator[ModelotaError]:
+    """Whether the step to `version` is smaller than what changed since its predecessor demands (clause 6.1-b)."""
+    if predecessor is None:
+        return
+    wanted, before = Version.parse(version), Version.parse(predecessor.version)
+    demanded = demanded_step(changes)
+    if wanted < before.next(demanded):
+        weighty = [change for change in changes if change.step == demanded]
+        yield AskPerson(
+            "version-step-too-small",
+            version=version,
+            predecessor=predecessor.version,
+            least=str(before.next(demanded)),
+            step=demanded,
+            changes=[change._asdict() for change in weighty[:CHANGES_TOLD]],
+            more=max(0, len(weighty) - CHANGES_TOLD),
+        )
 
 
 def compatibility_problems(

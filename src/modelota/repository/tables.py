@@ -10,6 +10,7 @@ from typing import NamedTuple
 from modelota.repository.build import Placed
 from modelota.repository.description import SourceVariant
 from modelota.repository.scan import ScannedFile
+from modelota.repository.structure import structure_of
 from modelota.spec.manifest import Chunk, FileEntry, Mode, Pack, Package, Route, Variant
 
 
@@ -93,6 +94,7 @@ def lay_tables(
                 requires=variant.requires,
                 self_tests=variant.self_tests,
                 packages=tuple(_package(package, chunks, packs) for package in packages[variant.name]),
+                structure=structure_of(variant, scanned),
             )
         )
     return Tables(

@@ -14,6 +14,7 @@ from modelota.errors import RefuseContent
 from modelota.spec import limits, names
 from modelota.spec.document import Document
 from modelota.spec.selftest import SelfTests
+from modelota.spec.structure import FileStructure
 from modelota.spec.version import Version
 
 DigestText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -218,7 +219,11 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """One form of the release; identity on a device is model, version, variant."""
+    """One form of the release; identity on a device is model, version, variant.
+
+    `structure` is what its files are made of, where their formats say so: what the next release is compared with. A
+    device has no use for it.
+    """
 
     name: Name
     files: Annotated[tuple[FileEntry, ...], Meta(min_length=1, max_length=limits.FILES_MAX)]
@@ -226,6 +231,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     requires: Requires
     self_tests: SelfTests
     packages: Annotated[tuple[Package, ...], Meta(min_length=1, max_length=64)]
+    structure: Annotated[tuple[FileStructure, ...], Meta(max_length=limits.FILES_MAX)] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -207,3 +207,17 @@ def test_bounded_memory(peak_below: Any) -> None:
     file = gguf([key_texts("tokens", ["some words"] * 100_000), key_floats("scores", 7_000_000)], [])
     with peak_below(4 << 20):
         assert parsed(file).format == "gguf"
+
+
+def test_what_the_header_says(family: Path) -> None:
+    """Single values are kept as they are, lists and long texts as digests; both only up to a limit."""
+    layout = parse(family / "1.1.1" / "assistant-q8.gguf")
+    values, tables = dict(layout.values), dict(layout.tables)
+    assert values["general.architecture"] == "llama"
+    assert isinstance(values["llama.block_count"], int)
+    assert isinstance(values["llama.attention.layer_norm_rms_epsilon"], float)
+    assert "tokenizer.ggml.tokens" in tables
+    assert len(tables["tokenizer.ggml.tokens"]) == 64
+    assert not values.keys() & tables.keys()
+    again = parse(family / "1.1.2" / "assistant-q8.gguf")
+    assert dict(again.tables)["tokenizer.ggml.tokens"] == tables["tokenizer.ggml.tokens"]

@@ -132,7 +132,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_not_safetensors() -> None:
     """Text that starts with a brace later, or a brace alone, is something else."""
     for file in (b"", b"{}", b"12345678{}", struct.pack("<Q", 2) + b"[]"):
-        assert parsed(file) == (("opaque", len(file), parsed(file).spans, None))
+        assert (parsed(file).format, parsed(file).size_bytes, parsed(file).note) == ("opaque", len(file), None)
 
 
 def test_a_large_header_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "5.3-d": clause_5_3.tested_in_the_engine,
     "5.3-e": clause_5_3.failure_goes_back,
     "6.1-a": clause_6.positive_numbers,
+    "6.1-b": clause_6.steps_that_mean_something,
     "6.1-c": clause_6.one_content,
     "6.2-a": clause_6.traceable,
     "6.3-a": clause_6_3.triggered,

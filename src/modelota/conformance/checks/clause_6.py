@@ -11,6 +11,7 @@ from typing import Any
 from modelota.conformance.chapters.main_story import rollback, second_update
 from modelota.conformance.chapters.packages import Release, published_line
 from modelota.conformance.chapters.refusals import versions
+from modelota.conformance.chapters.steps import STEPS, steps
 from modelota.conformance.checks.clause_5_2_packages import claim_lineage
 from modelota.conformance.readings import blake3_hash
 from modelota.conformance.row import Examination
@@ -32,6 +33,21 @@ def positive_numbers(stage: Stage) -> Examination:
         seen.claim(f"refuses {text} after 1.1.1", refusal["code"] is not None, refusal)
     for text, code in told.followed.items():
         seen.claim(f"accepts {text} after 1.1.1", code is None, {"code": code})
+    return seen
+
+
+def steps_that_mean_something(stage: Stage) -> Examination:
+    """6.1-b: each change is refused under the step below its own, with the reason, and accepted under its own."""
+    seen = Examination()
+    for name, tried in stage.chapter(steps).items():
+        order = list(STEPS)
+        below = [step for step in tried.codes if order.index(step) < order.index(tried.demanded)]
+        refused = all(tried.codes[step] == "version-step-too-small" for step in below)
+        accepted = all(code is None for step, code in tried.codes.items() if step not in below)
+        facts = {"codes": tried.codes, "reasons": tried.reasons, "least": tried.least}
+        seen.claim(f"{name}-demands-{tried.demanded}", refused and accepted, facts)
+        if below:
+            seen.claim(f"{name}-told-why", bool(tried.reasons) and tried.least == STEPS[tried.demanded], facts)
     return seen
 
 

@@ -1,7 +1,7 @@
 """GGUF, versions 2 and 3: keys and values, descriptions of tensors, padding, the values of the tensors.
 
-Source: ggml's `docs/gguf.md`, and the block sizes in `ggml-common.h`. Read for offsets: of all values only
-`general.alignment` is looked at.
+Source: ggml's `docs/gguf.md`, and the block sizes in `ggml-common.h`. Read for offsets, for which only
+`general.alignment` matters; the other values are kept to compare releases by.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class GgufFormat:
         """
         header = read_header(source)
         start = -(-source.position // header.alignment) * header.alignment
-        return lay_out(self.name, source.size_bytes, header.spans, _tensors(header, start, source.size_bytes))
+        layout = lay_out(self.name, source.size_bytes, header.spans, _tensors(header, start, source.size_bytes))
+        return layout._replace(values=tuple(header.values.items()), tables=tuple(header.tables.items()))
 
 
 class _Place(NamedTuple):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from modelota.content.formats.layout import NAME_MAX_BYTES, TENSORS_MAX, TensorSpan, hostile, malformed, plain_span
+from modelota.content.formats.layout import (
+    NAME_MAX_BYTES,
+    TENSORS_MAX,
+    Scalar,
+    TensorSpan,
+    hostile,
+    malformed,
+    plain_span,
+)
 from modelota.content.formats.source import Source
 from modelota.spec.limits import GIB, KIB, MIB
 
@@ -17,10 +26,16 @@ NESTING_MAX: Final = 4  # ggml reads lists of lists not at all
 ELEMENTS_MAX: Final = 1 << 22  # texts and lists inside lists, in the whole file: they are walked one by one
 DIMENSIONS_MAX: Final = 4
 ALIGNMENT_MAX: Final = GIB
+NOTED_MAX: Final = 512  # keys that are kept
+NOTED_KEY_MAX_CHARS: Final = 256
+VALUE_MAX_BYTES: Final = 200  # a longer text is kept as its digest
 TABLE_BYTES: Final = 64 * KIB  # a value beyond this is cut on its own
 
 _VERSIONS: Final = (2, 3)
 _WIDTHS: Final = MappingProxyType({0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8})
+_CODES: Final = MappingProxyType(
+    {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+)
 _U32: Final = 4
 _TEXT: Final = 8
 _LIST: Final = 9
@@ -47,12 +62,16 @@ class Header(NamedTuple):
         alignment: of the data's start, in bytes.
         spans: `header` and `table` spans from the start of the file to the end of the descriptions.
         tensors: in the order of their descriptions.
+        values: of the keys that have a single value: numbers, and texts of at most `VALUE_MAX_CHARS`.
+        tables: digests of the values of all other keys.
     """
 
     little_endian: bool
     alignment: int
     spans: tuple[TensorSpan, ...]
     tensors: tuple[TensorInfo, ...]
+    values: dict[str, Scalar]
+    tables: dict[str, str]
 
 
 def read_header(source: Source) -> Header:
@@ -76,6 +95,8 @@ class _Walk:
         self._alignment = _ALIGNMENT_DEFAULT
         self._spans: list[TensorSpan] = []
         self._cut_at = 0
+        self._values: dict[str, Scalar] = {}
+        self._tables: dict[str, str] = {}
 
     def run(self) -> Header:
         source = self._source
@@ -88,7 +109,7 @@ class _Walk:
         self._cut("header")
         infos = tuple(self._tensor() for _ in range(tensors))
         self._cut("table" if source.position - self._cut_at > MIB else "header")
-        return Header(self._little_endian, self._alignment, tuple(self._spans), infos)
+        return Header(self._little_endian, self._alignment, tuple(self._spans), infos, self._values, self._tables)
 
     def _set_order(self, version: bytes) -> None:
         if self._u32.unpack(version)[0] in _VERSIONS:
@@ -133,7 +154,7 @@ class _Walk:
         seen: set[bytes] = set()
         for _ in range(count):
             key = self._text(KEY_MAX_BYTES)
-            _decoded(key)
+            name = _decoded(key)
             if key in seen:
                 raise malformed("name-repeats")
             seen.add(key)
@@ -141,7 +162,7 @@ class _Walk:
             if key == _ALIGNMENT_KEY:
                 self._read_alignment(kind)
             else:
-                self._value(kind)
+                self._value(name, kind)
 
     def _read_alignment(self, kind: int) -> None:
         if kind != _U32:
@@ -150,15 +171,31 @@ class _Walk:
         if not 1 <= self._alignment <= ALIGNMENT_MAX:
             raise malformed("alignment-invalid")
 
-    def _value(self, kind: int) -> None:
+    def _value(self, name: str, kind: int) -> None:
         before = self._source.position
         self._skip_value(kind, 0)
         after = self._source.position
+        self._note(name, kind, before, after)
         if after - before >= TABLE_BYTES:
             size_bytes = before - self._cut_at
             self._spans.append(plain_span("header", self._cut_at, size_bytes))  # never empty: its key is in it
             self._cut_at = before
             self._cut("table")
+
+    def _note(self, name: str, kind: int, start: int, end: int) -> None:
+        """Keep a value, or the digest of one that is long; only so many: no model has more."""
+        if len(name) > NOTED_KEY_MAX_CHARS or len(self._values) + len(self._tables) >= NOTED_MAX:
+            return
+        width = _WIDTHS.get(kind)
+        if width is None and (kind != _TEXT or end - start - 8 > VALUE_MAX_BYTES):
+            self._tables[name] = self._source.digest(start, end)
+            return
+        data = self._source.again(start, end)
+        if width is None:
+            self._values[name] = data[8:].decode("utf-8", "replace")
+        else:
+            (value,) = struct.unpack(("<" if self._little_endian else ">") + _CODES[kind], data)
+            self._values[name] = repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
     def _skip_value(self, kind: int, depth: int) -> None:
         if kind == _TEXT:

@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 from modelota.content.formats.elements import ELEMENTS, OPAQUE
 from modelota.errors import AskPerson, OurBug
 
+Scalar = str | int | float | bool
 Region = Literal["header", "table", "padding", "tensor", "opaque"]
 
 NAME_MAX_BYTES: Final = 4096  # of a tensor
@@ -54,6 +55,8 @@ class Layout(NamedTuple):
         format: name of the format, or `opaque`.
         size_bytes: of the whole file.
         spans: in file order; they cover the file.
+        values: what the header says about the model in single values, each with its key.
+        tables: digests (BLAKE3) of what it says in lists and long texts, each with its key.
         note: why a file that looked like one of a known format is opaque nevertheless: a word from the table in
             `docs/formats/chunking.md`; None when there is nothing to say.
     """
@@ -62,6 +65,8 @@ class Layout(NamedTuple):
     size_bytes: int
     spans: tuple[TensorSpan, ...]
     note: str | None = None
+    values: tuple[tuple[str, Scalar], ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()
 
     @property
     def tensors(self) -> tuple[TensorSpan, ...]:

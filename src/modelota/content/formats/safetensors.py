@@ -17,6 +17,7 @@ from modelota.content.formats.layout import (
     RANK_MAX,
     TENSORS_MAX,
     Layout,
+    Scalar,
     TensorSpan,
     hostile,
     lay_out,
@@ -32,6 +33,7 @@ HEADER_PARSED_MAX_BYTES: Final = 16 * MIB  # more is legal, and opaque: about 14
 _TABLE_BYTES: Final = MIB  # a header beyond this is cut coarsely
 _DIGITS_MAX: Final = 19  # of 2⁶³ − 1
 _METADATA: Final = "__metadata__"
+_METADATA_MAX: Final = 64
 
 DTYPES: Final = MappingProxyType(
     {
@@ -89,13 +91,21 @@ class SafetensorsFormat:
         if length > HEADER_PARSED_MAX_BYTES:
             raise malformed("header-large")
         entries = _decode(source.take(length))
-        entries.pop(_METADATA, None)
+        metadata = entries.pop(_METADATA, None)
         if len(entries) > TENSORS_MAX:
             raise hostile("tensors", limit=TENSORS_MAX, found=len(entries))
         start = source.position
         header = plain_span("table" if start > _TABLE_BYTES else "header", 0, start)
         tensors = [_tensor(name, entry, start) for name, entry in entries.items()]
-        return lay_out(self.name, source.size_bytes, [header], tensors)
+        layout = lay_out(self.name, source.size_bytes, [header], tensors)
+        return layout._replace(values=_texts(metadata))
+
+
+def _texts(metadata: object) -> tuple[tuple[str, Scalar], ...]:
+    """The short texts of `__metadata__`; it has nothing but texts."""
+    found = metadata.items() if isinstance(metadata, dict) else ()
+    kept = [(key, value) for key, value in found if isinstance(value, str) and len(key) <= 256 >= len(value)]
+    return tuple(kept[:_METADATA_MAX])
 
 
 def _decode(text: bytes) -> dict[str, Any]:

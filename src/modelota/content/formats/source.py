@@ -6,6 +6,7 @@ import os
 import struct
 from typing import BinaryIO, Final
 
+from modelota.content.digest import Digester
 from modelota.content.formats.layout import hostile, malformed
 
 _WINDOW_BYTES: Final = 256 * 1024
@@ -84,6 +85,36 @@ class Source:
                 position = after
                 count -= 1
             self.position = self._window_start + position
+
+    def again(self, start: int, end: int) -> bytes:
+        """A short range that was walked already; the position stays.
+
+        Raises:
+            AskPerson: `model-unreadable` with `header-cut-off`.
+            OSError: reading fails.
+        """
+        begin = start - self._window_start
+        if begin < 0 or begin + end - start > len(self._window):
+            self._fill(start, end - start)
+            begin = 0
+        return self._window[begin : begin + end - start]
+
+    def digest(self, start: int, end: int) -> str:
+        """The BLAKE3 digest of a range that was walked already; the position stays.
+
+        Raises:
+            AskPerson: `model-unreadable` with `header-cut-off`.
+            OSError: reading fails.
+        """
+        digester, at = Digester(), start
+        while at < end:
+            self._stream.seek(at)
+            piece = self._stream.read(min(end - at, _WINDOW_BYTES))
+            if not piece:  # it became shorter while it was read
+                raise malformed("header-cut-off")
+            digester.update(piece)
+            at += len(piece)
+        return digester.hexdigest()
 
     def _fill(self, start: int, least_bytes: int) -> None:
         most_bytes = min(max(least_bytes, _WINDOW_BYTES), self.size_bytes - start)

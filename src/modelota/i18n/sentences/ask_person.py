@@ -74,6 +74,10 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("The variant {variant} has no self-test, so it could not prove itself on a device."),
         mark("Add at least one self-test to the release description."),
     ),
+    "version-step-too-small": Sentence(
+        mark("Version {version} is too small a step from {predecessor} for what changed: {changes}."),
+        mark("Call it {least} or higher, or take the changes back."),
+    ),
     "interface-dropped": Sentence(
         mark("The release drops the core interface “{interface}”, which version {predecessor} has."),
         mark("Keep the interface: applications rely on it. Add it to the release description."),
