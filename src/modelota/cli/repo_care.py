@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,9 +15,13 @@ from modelota.cli.session import current
 from modelota.cli.tree import Command, make_app
 from modelota.cli.workspace import ModelName, Repo, open_workspace, repository_state
 from modelota.clock import SystemClock
+from modelota.errors import AskPerson
+from modelota.i18n import units
 from modelota.i18n.errors import render_error
 from modelota.i18n.texts import mark
 from modelota.spec.catalog import Control
+
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 key = make_app(mark("The keys that sign."))
 control = make_app(mark("The brake: pause, withdraw, slow down what is published."))
@@ -27,6 +32,11 @@ device_class = make_app(mark("The kinds of device a repository serves."))
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("refresh", cls=Command, help=mark("Sign anew what expires soon."))(refresh)
+    app.command(
+        "end-of-service",
+        cls=Command,
+        help=mark("Announce when a model's service ends; devices show it to their users."),
+    )(end_of_service)
     for name, group in (("key", key), ("control", control), ("model", model), ("class", device_class)):
         app.add_typer(group, name=name)
 
@@ -54,6 +64,48 @@ def refresh(
     for role, error in report.left:
         told = render_error(error.code, error.params, session.language, "published-unchanged")
         session.line(f"{role}: {told.what} {told.remedy} [{told.code}]")
+
+
+def end_of_service(
+    date: Annotated[
+        str | None,
+        typer.Argument(metavar="DATE", help=mark("The day, 2028-12-31 for example, or an exact time with its zone.")),
+    ] = None,
+    goes_on: Annotated[
+        bool, typer.Option("--goes-on", help=mark("Take an announced end back: the service goes on."))
+    ] = False,
+    repo: Repo = None,
+    model: ModelName = None,
+    passphrase_fd: PassphraseFd = None,
+) -> None:
+    """Announce the end of a model's service."""
+    from modelota.repository import service_end
+
+    session = current()
+    if (date is None) != goes_on:
+        raise AskPerson("argument-invalid", argument="DATE", detail="contradicts" if goes_on else "missing")
+    with repository_state():
+        catalog = service_end.end_of_service(
+            open_workspace(repo),
+            model,
+            None if date is None else _end_of_day(date),
+            clock=SystemClock(),
+            passphrases=passphrases(passphrase_fd),
+        )
+    session.emit({"model": catalog.model, "end_of_service": catalog.end_of_service})
+    if catalog.end_of_service is None:
+        session.say("The service of {model} goes on.", model=catalog.model)
+        return
+    session.say(
+        "The service of {model} ends on {until}. What was released is kept for two years after that.",
+        model=catalog.model,
+        until=units.moment(catalog.end_of_service, session.language),
+    )
+
+
+def _end_of_day(text: str) -> str:
+    """A day stands for its last second, UTC: the service lasts through it."""
+    return f"{text}T23:59:59Z" if _DAY.fullmatch(text) else text
 
 
 @key.command("rotate", cls=Command, help=mark("Give a role a new key and take one away."))

@@ -248,6 +248,7 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
             "not-printable": mark("It must be one line of printable text, without spaces around it."),
             "not-a-span": mark("Write a time span such as 30m, 12h or 7d, of seven days at most."),
             "too-far-away": mark("At most 90 days ahead."),
+            "in-the-past": mark("That time has passed already."),
             "not-a-time": mark("Write a time such as 22:30 (the next one), or 2026-11-24T22:30:00Z."),
             "unknown-finding": mark("The plan lists nothing with this id that is only probably left behind."),
             "too-many": mark("There are too many of them."),
