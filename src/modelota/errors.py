@@ -166,6 +166,9 @@ CODES: Final[dict[str, str]] = {
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
     "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself
+    "test-report-missing": "ask-person",  # model, version: it was not tested (clause 6.2-b)
+    "test-report-stale": "ask-person",  # version, detail: the report is about something else
+    "test-report-failed": "ask-person",  # version, variant, test, predecessors, detail (clause 6.4-a)
     # version, predecessor, least, step, changes, more: a smaller step than the changes demand (clause 6.1-b)
     "version-step-too-small": "ask-person",
     "interface-dropped": "ask-person",  # interface, predecessor: a core interface is gone (clause 6.4-a)

@@ -76,6 +76,7 @@ def test_a_publisher_may_be_killed_at_any_moment(press: Any, shop: Workspace) ->
     """After a kill at each upload and at the commit, devices see a whole repository, and publishing again succeeds."""
     press.publish(shop, "1.1.1")
     source = press.describe("1.1.2")
+    press.vouch(shop, source)
     for passage in range(1, 100):
         copy = press.directory / f"killed-{passage}"
         shutil.copytree(shop.path, copy)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelota.cli import repo_care, repo_check, repo_look
+from modelota.cli import repo_care, repo_check, repo_look, repo_test
 from modelota.cli.passphrase import PassphraseFd, passphrases
 from modelota.cli.repo_options import ArchiveKeyFile, Baselines, FullOnly, Incremental, Jobs, TitleEn, TitleZh
 from modelota.cli.repo_report import PublishLines, package_rows, publish_object, publish_rows
@@ -153,6 +153,12 @@ def publish(
     full_only: FullOnly = False,
     archive_key: ArchiveKeyFile = None,
     jobs: Jobs = None,
+    test_report: Annotated[
+        Path | None,
+        typer.Option(
+            "--test-report", metavar="FILE", help=mark("What “repo test” wrote. Default: where the workspace keeps it.")
+        ),
+    ] = None,
     repo: Repo = None,
     model: ModelName = None,
     passphrase_fd: PassphraseFd = None,
@@ -177,6 +183,7 @@ def publish(
                 version=version,
                 model=model,
                 packages=choice,
+                test_report=test_report,
                 on_progress=lines,
             )
     finally:
@@ -195,6 +202,7 @@ def publish(
         raise typer.Exit(AskPerson.exit_status)
 
 
+repo_test.register(app)
 repo_look.register(app)
 repo_check.register(app)
 repo_care.register(app)

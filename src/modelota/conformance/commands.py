@@ -133,13 +133,13 @@ class Cli:
                 texts.append(file.read().decode("utf-8", "replace"))
         return Done(tuple(words), process.returncode, *texts)
 
-    def must(self, *words: str, cwd: Path | None = None) -> Done:
+    def must(self, *words: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
         """Run a command that has to succeed for anything to be measured.
 
         Raises:
             Unreached: it failed, with what it said.
         """
-        done = self.run(*words, cwd=cwd)
+        done = self.run(*words, environment=environment, cwd=cwd)
         if done.status != 0:
             said = (done.out[-600:] + done.err[-600:]).strip()
             raise Unreached(f"modelota {' '.join(words[:3])} … ended with status {done.status}: {said}")

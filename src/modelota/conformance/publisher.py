@@ -24,6 +24,7 @@ class Publisher:
         place: an empty directory of its own.
         cli: runs commands.
         models: names of the models.
+        passphrase: of its keys; None: a workspace for trying out, whose keys have none.
 
     Attributes:
         server: serves the public directory and counts.
@@ -31,10 +32,11 @@ class Publisher:
         enrolment: the file a device is enrolled with.
     """
 
-    def __init__(self, place: Path, cli: Cli, models: Sequence[str]) -> None:
+    def __init__(self, place: Path, cli: Cli, models: Sequence[str], *, passphrase: str | None = None) -> None:
         self._cli = cli
         self._place = place
         self._models = tuple(models)
+        self._environment = {} if passphrase is None else {"MODELOTA_PASSPHRASE": passphrase}
         self.public: Final = place / "public"
         self.enrolment: Final = place / "enroll.toml"
         self.public.mkdir(parents=True)
@@ -45,7 +47,8 @@ class Publisher:
         try:
             named = [word for model in self._models for word in ("--model", model)]
             public = ("--repository", str(self.public), "--url", self.server.url)
-            self._cli.must("repo", "init", "--dev", "--repo", str(self.workspace), *named, *public, "--json")
+            dev = () if self._environment else ("--dev",)
+            self._must("init", *dev, "--repo", str(self.workspace), *named, *public, "--json")
         except BaseException:
             self.server.__exit__(None, None, None)
             raise
@@ -77,7 +80,25 @@ class Publisher:
     def try_publish(self, table: Mapping[str, Any], *options: str, name: str | None = None) -> Done:
         """Publish, or try to."""
         path = self.describe(table, name)
-        return self._cli.run("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
+        words = ("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
+        return self._cli.run(*words, environment=self._environment)
+
+    def test(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """`modelota repo test`; returns what it printed, whatever the verdict.
+
+        Raises:
+            Unreached: it printed no report.
+        """
+        path = self.describe(table)
+        words = ("repo", "test", str(path), "--repo", str(self.workspace), "--json")
+        done = self._cli.run(*words, environment=self._environment)
+        found = next((each for each in done.objects if "report" in each), None)
+        if found is None:
+            raise Unreached(f"modelota repo test … ended with status {done.status}: {(done.out + done.err)[-600:]}")
+        return found
+
+    def _must(self, *words: str) -> Done:
+        return self._cli.must("repo", *words, environment=self._environment)
 
     def publish(self, table: Mapping[str, Any], *options: str) -> dict[str, Any]:
         """Publish; returns the report.
@@ -86,7 +107,7 @@ class Publisher:
             Unreached: it was refused.
         """
         path = self.describe(table)
-        done = self._cli.must("repo", "publish", str(path), "--repo", str(self.workspace), "--json", *options)
+        done = self._must("publish", str(path), "--repo", str(self.workspace), "--json", *options)
         return done.objects[-1]
 
     def history(self, model: str) -> list[dict[str, Any]]:
@@ -95,7 +116,7 @@ class Publisher:
         Raises:
             Unreached: it is no such list.
         """
-        done = self._cli.must("repo", "history", "--model", model, "--repo", str(self.workspace), "--json")
+        done = self._must("history", "--model", model, "--repo", str(self.workspace), "--json")
         try:
             found = json.loads(done.out)
         except ValueError:
@@ -106,9 +127,9 @@ class Publisher:
 
     def withdraw(self, model: str, version: str) -> None:
         """Withdraw a release."""
-        words = ("repo", "control", "withdraw", version, "--reason", "conformance-test", "--model", model)
-        self._cli.must(*words, "--repo", str(self.workspace), "--json")
+        words = ("control", "withdraw", version, "--reason", "conformance-test", "--model", model)
+        self._must(*words, "--repo", str(self.workspace), "--json")
 
     def end_service(self, model: str, at: str) -> None:
-        """End the service of a model at a time (RFC 3339); there is no command for it."""
+        """End the service of a model at a time (RFC 3339), also in the past, which the command refuses."""
         end_service(self.workspace, model, at)

@@ -143,6 +143,11 @@ class Stage:
         """Make a repository that lasts as long as the stage."""
         return self._exit.enter_context(Publisher(self._folder(name), self.cli, models))
 
+    def found_with_keys(self, name: str, models: Sequence[str]) -> Publisher:
+        """The same with keys that are encrypted, as a publisher who means it has them."""
+        publisher = Publisher(self._folder(name), self.cli, models, passphrase="of a conformance check")  # noqa: S106  of keys that last as long as the check
+        return self._exit.enter_context(publisher)
+
     @cached_property
     def sandbox(self) -> tuple[str, ...]:
         """What makes everything outside the main device's root read-only; empty where that is not possible."""

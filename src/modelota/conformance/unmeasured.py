@@ -8,7 +8,6 @@ from typing import Final
 from modelota.conformance.row import Text
 
 _ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
-_INTERFACES = Text("有了以前一版本核心自检检验新版本才能测量", "comes with running the predecessor's core tests")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
 _INCIDENTS = Text("有了错误分级才能测量", "comes with the classification of errors")
 _REPORTING = Text("有了错误上报才能测量", "comes with error reports")
@@ -17,7 +16,6 @@ _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the
 
 UNMEASURED: Final[Mapping[str, Text]] = {
     "6.2-b": _ARCHIVE,
-    "6.4-a": _INTERFACES,
     "8.1.1-a": _MONITOR,
     "8.1.1-b": _MONITOR,
     "8.1.1-c": _MONITOR,

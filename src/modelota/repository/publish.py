@@ -40,11 +40,13 @@ from modelota.repository.rules import baselines_of
 from modelota.repository.scan import check_unchanged
 from modelota.repository.steps import demanded_step
 from modelota.repository.tables import Tables, lay_tables
+from modelota.repository.trial import read_report, report_path, report_problems
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog, CatalogRelease
 from modelota.spec.document import canonical, read
 from modelota.spec.limits import CATALOG_MAX_BYTES, SNAPSHOT_MAX_BYTES
 from modelota.spec.manifest import Manifest, Pack
+from modelota.spec.test_report import TestReport
 from modelota.spec.version import Version
 
 _DEFAULT_CHOICE = PackageChoice()
@@ -77,6 +79,7 @@ def publish(
     version: str | None = None,
     model: str | None = None,
     packages: PackageChoice = _DEFAULT_CHOICE,
+    test_report: Path | None = None,
     on_progress: OnProgress = no_progress,
 ) -> PublishReport:
     """Publish the release that `source` describes.
@@ -95,6 +98,7 @@ def publish(
         version: of a release without description; None is the next patch, or 1.1.1. With a description it must agree.
         model: as `version`; None is the workspace's only model.
         packages: which packages it is to have besides the full ones, and how they are made.
+        test_report: what `repo test` wrote about it; None: where the workspace keeps it.
         on_progress: is told how far it is.
 
     Raises:
@@ -102,7 +106,8 @@ def publish(
             `version-step-too-small`, `self-test-missing`, `interface-dropped`, `core-test-dropped`, `model-empty`,
             `model-unreadable`, `model-changed`, `key-missing`, `passphrase-missing`, `key-unlock-failed`,
             `argument-invalid`, `no-space`, `permission-denied`, `baseline-unusable`, `incremental-too-large`,
-            `incremental-without-base`, `model-file-hostile`.
+            `incremental-without-base`, `model-file-hostile`, `test-report-missing`, `test-report-stale`,
+            `test-report-failed`.
         RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
         TryLater: `publish-conflict`, `worker-crashed`; the store's errors.
     """
@@ -112,7 +117,9 @@ def publish(
     published.cache = ManifestCache(workspace.path / DIRECTORY)
     candidate = find_candidate(workspace, published, source, version=version, model=model)
     keys = PackKeys(workspace, archive)
-    return _Publication(workspace, published, candidate, signing, on_progress, packages, keys, dry_run=dry_run).run()
+    return _Publication(
+        workspace, published, candidate, signing, on_progress, packages, keys, test_report, dry_run=dry_run
+    ).run()
 
 
 class _Publication:
@@ -125,6 +132,7 @@ class _Publication:
         on_progress: OnProgress,
         choice: PackageChoice,
         keys: PackKeys,
+        report_file: Path | None,
         *,
         dry_run: bool,
     ) -> None:
@@ -135,6 +143,7 @@ class _Publication:
         self._on_progress = on_progress
         self._choice = choice
         self._keys = keys
+        self._report_file = report_file
         self._dry_run = dry_run
         self._model = candidate.catalog.model
         self._role = paths.releases_role(self._model)
@@ -159,6 +168,7 @@ class _Publication:
                 return self._finish_again(manifest)
             self._refuse(iter([AskPerson("version-exists", model=self._model, version=existing.version)]))
         self._refuse(candidate.content_problems())
+        self._refuse(report_problems(self._workspace, published, candidate, self._test_report()))
         baselines = self._baselines()
         with self._workspace.staging() as directory, self._undo_uploads():
             built = self._pack(directory, total, baselines)
@@ -169,6 +179,11 @@ class _Publication:
             snapshot = self._commit(manifest)
         self._workspace.note_seen(snapshot)
         return self._report(manifest, built, snapshot=snapshot)
+
+    def _test_report(self) -> TestReport | None:
+        if self._report_file is not None:
+            return read_report(self._report_file)
+        return read_report(report_path(self._workspace, self._model, self._candidate.description.version))
 
     def _refuse(self, problems: Iterator[ModelotaError]) -> None:
         for problem in problems:
@@ -280,6 +295,7 @@ class _Publication:
 
     def _manifest(self, built: Built) -> Manifest:
         description, predecessor = self._candidate.description, self._candidate.predecessor
+        report = self._test_report()
         manifest = Manifest(
             model=description.model,
             version=description.version,
@@ -294,6 +310,7 @@ class _Publication:
             user_data_schema=description.user_data_schema,
             at_rest=description.at_rest,
             provenance=description.provenance,
+            test_report=None if report is None else report.digest,
             chunks=built.tables.chunks,
             packs=built.tables.packs,
             variants=built.tables.variants,

@@ -9,6 +9,7 @@
     <workspace>/offline/          keys to be taken away: the private part of the archive recipient
     <workspace>/enrolment/        one enrolment file per device class; they hold the classes' private keys
     <workspace>/staging-*/        packs on their way out
+    <workspace>/reports/          test reports (`modelota.repository.trial`)
     <workspace>/cache/            manifests that were read before; may be removed at any time
     <workspace>/public/           the repository, unless publisher.toml names another place
 
@@ -118,6 +119,12 @@ class ClassConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key: Recipient
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that the `command` runtime starts when a release is tested here."""
+
+    argv: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
+
+
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Content of `publisher.toml`.
 
@@ -134,6 +141,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         thresholds: for keys made here.
         models: what is published.
         classes: for whom.
+        commands: of the `command` runtime on this machine, by the name of the profile that descriptions use.
     """
 
     format: Literal[1] = 1
@@ -147,6 +155,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     thresholds: Thresholds = Thresholds()
     models: Annotated[tuple[ModelConfig, ...], Meta(max_length=4096)] = ()
     classes: Annotated[tuple[ClassConfig, ...], Meta(min_length=1, max_length=1000)]
+    commands: dict[Name, Command] = {}
 
     def model_names(self) -> tuple[str, ...]:
         """Names of the models, in the order of the file."""

@@ -255,7 +255,8 @@ class Manifest(Document, kw_only=True, frozen=True):
 
     `user_data_schema` numbers the layout of the user's data that applications of this version write: going back across
     a change of it restores the data of before (requirement 6.3-c). `at_rest` is `sealed` when the deployed version must
-    not lie on the disk in plain text (requirement 7.1.2-b).
+    not lie on the disk in plain text (requirement 7.1.2-b). `test_report` is the SHA-256 of the report that its
+    publisher archived (clause 6.2-b), None where a release was only tried out.
     """
 
     NAME: ClassVar[str] = "manifest"
@@ -273,6 +274,7 @@ class Manifest(Document, kw_only=True, frozen=True):
     user_data_schema: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     at_rest: AtRest = "plain"
     provenance: Provenance = Provenance()
+    test_report: DigestText | None = None
     chunks: Annotated[tuple[Chunk, ...], Meta(max_length=limits.CHUNKS_MAX)]
     packs: Annotated[tuple[Pack, ...], Meta(max_length=65_536)]
     variants: Annotated[tuple[Variant, ...], Meta(min_length=1, max_length=limits.VARIANTS_MAX)]

@@ -46,6 +46,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "6.3-a": clause_6_3.triggered,
     "6.3-b": clause_6_3.quick_way_back,
     "6.3-c": of_user_data.not_lost,
+    "6.4-a": clause_6.keeps_its_promises,
     "6.4-b": clause_6.independent,
     "7.1.1-a": clause_7.fits_the_device,
     "7.1.1-b": clause_7.fits_the_system,

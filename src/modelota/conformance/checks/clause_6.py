@@ -10,6 +10,7 @@ from typing import Any
 
 from modelota.conformance.chapters.main_story import rollback, second_update
 from modelota.conformance.chapters.packages import Release, published_line
+from modelota.conformance.chapters.promises import promises
 from modelota.conformance.chapters.refusals import versions
 from modelota.conformance.chapters.steps import STEPS, steps
 from modelota.conformance.checks.clause_5_2_packages import claim_lineage
@@ -103,6 +104,23 @@ def _claim_record(seen: Examination, release: Release, record: dict[str, Any]) -
         for variant in table["variants"]
     }
     seen.claim(f"{name}-contents", contents == own, sorted(contents))
+
+
+def keeps_its_promises(stage: Stage) -> Examination:
+    """6.4-a: dropping a core interface or a core test is refused, and failing one in the real engine is, too."""
+    told, seen = stage.chapter(promises), Examination()
+    seen.claim("untested-is-refused", told.untested.refused, told.untested.code)
+    seen.claim("and-says-so", told.untested.code == "test-report-missing", told.untested.code)
+    seen.claim("the-first-passes-in-the-real-engine", set(told.first.values()) == {"passed"}, told.first)
+    engines = {name: version for name, version in told.engines.items() if version}
+    seen.claim("the-report-names-the-engine", bool(engines), engines)
+    for code, attempt in told.refused.items():
+        seen.claim(f"refused-{code}", attempt.refused and attempt.code == code, attempt.code)
+    seen.claim("one-that-forgets-fails", "failed" in told.forgetful.values(), told.forgetful)
+    seen.claim("core-tests-of-the-predecessor-were-run", set(told.core) <= set(told.ran), told.core)
+    kept = told.kept is not None and not told.kept.refused
+    seen.claim("one-that-keeps-everything-is-published", kept, told.kept.code if told.kept else None)
+    return seen
 
 
 def independent(stage: Stage) -> Examination:

@@ -74,6 +74,28 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("The variant {variant} has no self-test, so it could not prove itself on a device."),
         mark("Add at least one self-test to the release description."),
     ),
+    "test-report-missing": Sentence(
+        mark("There is no test report of version {version}: it was not tested in the real engine."),
+        mark("Run “modelota repo test” on it first."),
+    ),
+    "test-report-stale": Sentence(
+        mark("The test report of version {version} does not speak for what is to be published."),
+        mark("Run “modelota repo test” once more."),
+        {
+            "version": mark("It is about another release."),
+            "content": mark("Files have changed since."),
+            "tests": mark("Self-tests have changed since."),
+            "predecessors": mark("Further releases have been published since, whose core tests it has to pass."),
+        },
+    ),
+    "test-report-failed": Sentence(
+        mark("Version {version} did not pass its tests (variant {variant}, test “{test}”)."),
+        mark("Correct the model, or its tests where they promise too much, and run “modelota repo test” again."),
+        {
+            "own": mark("It is one of its own tests."),
+            "compatibility": mark("It is a core test of an earlier version, on which applications rely."),
+        },
+    ),
     "version-step-too-small": Sentence(
         mark("Version {version} is too small a step from {predecessor} for what changed: {changes}."),
         mark("Call it {least} or higher, or take the changes back."),
