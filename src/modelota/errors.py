@@ -166,6 +166,8 @@ CODES: Final[dict[str, str]] = {
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
     "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself
+    "archive-missing": "ask-person",  # model: publisher.toml names no place for the archive (clause 6.2-b)
+    "kept-by-law": "ask-person",  # model, version, until: the archive keeps it (clause 6.2-b)
     "test-report-missing": "ask-person",  # model, version: it was not tested (clause 6.2-b)
     "test-report-stale": "ask-person",  # version, detail: the report is about something else
     "test-report-failed": "ask-person",  # version, variant, test, predecessors, detail (clause 6.4-a)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelota.cli import repo_care, repo_check, repo_look, repo_test
+from modelota.cli import repo_archive, repo_care, repo_check, repo_look, repo_test
 from modelota.cli.passphrase import PassphraseFd, passphrases
 from modelota.cli.repo_options import ArchiveKeyFile, Baselines, FullOnly, Incremental, Jobs, TitleEn, TitleZh
 from modelota.cli.repo_report import PublishLines, package_rows, publish_object, publish_rows
@@ -25,6 +25,7 @@ app = make_app(mark("Publish models."))
 @app.command("init", cls=Command, help=mark("Make a repository with its keys, and the workspace to publish from."))
 def init(
     repo: Repo = None,
+    *,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", metavar="VENDOR/NAME", help=mark("A model; may be repeated. Default: my/model.")),
@@ -60,6 +61,14 @@ def init(
     dev: Annotated[bool, typer.Option("--dev", help=mark("For trying out: keys are not encrypted."))] = False,
     title_zh: TitleZh = None,
     title_en: TitleEn = None,
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            "--archive",
+            metavar="PLACE",
+            help=mark("Where released versions are kept, in private: path or URL. Default: in the workspace."),
+        ),
+    ] = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Make a repository."""
@@ -80,6 +89,7 @@ def init(
         kem=kem_named(kem),
         suite=suite_named(suite),
         title=title_from(title_zh, title_en),
+        archive_place=archive,
     )
     session.emit(
         {
@@ -203,6 +213,7 @@ def publish(
 
 
 repo_test.register(app)
+repo_archive.register(app)
 repo_look.register(app)
 repo_check.register(app)
 repo_care.register(app)

@@ -18,6 +18,7 @@ _STEPS = {
     "packing": mark("packing and sealing"),
     "comparing": mark("comparing with earlier releases"),
     "uploading": mark("uploading"),
+    "archiving": mark("archiving"),
     "committing": mark("making it visible"),
 }
 

@@ -97,6 +97,15 @@ class Publisher:
             raise Unreached(f"modelota repo test … ended with status {done.status}: {(done.out + done.err)[-600:]}")
         return found
 
+    def archive(self, command: str, *options: str) -> Done:
+        """`modelota repo archive COMMAND`, or an attempt."""
+        words = ("repo", "archive", command, "--repo", str(self.workspace), "--json", *options)
+        return self._cli.run(*words, environment=self._environment)
+
+    def announce_end(self, at: str) -> None:
+        """`modelota repo end-of-service`."""
+        self._must("end-of-service", at, "--repo", str(self.workspace), "--json")
+
     def _must(self, *words: str) -> Done:
         return self._cli.must("repo", *words, environment=self._environment)
 

@@ -139,14 +139,14 @@ class Stage:
         """Publishes a line of releases with every kind of package, of the model under test and of a stand-in."""
         return self.chapter(_found_parcels)
 
-    def found(self, name: str, models: Sequence[str]) -> Publisher:
-        """Make a repository that lasts as long as the stage."""
-        return self._exit.enter_context(Publisher(self._folder(name), self.cli, models))
+    def found(self, name: str, models: Sequence[str], *, passphrase: str | None = None) -> Publisher:
+        """Make a repository that lasts as long as the stage; with a passphrase it is not one for trying out."""
+        return self._exit.enter_context(Publisher(self._folder(name), self.cli, models, passphrase=passphrase))
 
-    def found_with_keys(self, name: str, models: Sequence[str]) -> Publisher:
-        """The same with keys that are encrypted, as a publisher who means it has them."""
-        publisher = Publisher(self._folder(name), self.cli, models, passphrase="of a conformance check")  # noqa: S106  of keys that last as long as the check
-        return self._exit.enter_context(publisher)
+    @property
+    def strict(self) -> Publisher:
+        """Publishes the model under test with keys that are encrypted, as a publisher who means it."""
+        return self.chapter(_found_strict)
 
     @cached_property
     def sandbox(self) -> tuple[str, ...]:
@@ -200,6 +200,11 @@ def _found_publisher(stage: Stage) -> Publisher:
 def _found_workshop(stage: Stage) -> Publisher:
     models = (LARGE, STEPS, CANNOT_RUN, VERSIONS, WATCHED, KEPT, SEALED, USER_DATA, LEAVING, OWNER, CHANGES)
     return stage.found("w", [*models, *EXCESSIVE])
+
+
+def _found_strict(stage: Stage) -> Publisher:
+    passphrase = "of a conformance check"  # noqa: S105  of keys that last as long as it does
+    return stage.found("k", [stage.family.model], passphrase=passphrase)
 
 
 def _found_parcels(stage: Stage) -> Publisher:

@@ -7,7 +7,6 @@ from typing import Final
 
 from modelota.conformance.row import Text
 
-_ARCHIVE = Text("有了发布归档才能测量", "comes with the publisher's archive")
 _MONITOR = Text("有了运行监控才能测量", "comes with monitoring")
 _INCIDENTS = Text("有了错误分级才能测量", "comes with the classification of errors")
 _REPORTING = Text("有了错误上报才能测量", "comes with error reports")
@@ -15,7 +14,6 @@ _SERVICE = Text("有了运维服务才能测量", "comes with the operations ser
 _DATA = Text("有了运行数据管理与云备份才能测量", "comes with the owner's data commands and cloud backup")
 
 UNMEASURED: Final[Mapping[str, Text]] = {
-    "6.2-b": _ARCHIVE,
     "8.1.1-a": _MONITOR,
     "8.1.1-b": _MONITOR,
     "8.1.1-c": _MONITOR,

@@ -66,12 +66,13 @@ class PackKeys:
     Args:
         workspace: its enrolment files hold the private keys of its classes; a file that was taken away is left out.
         archive: the archive key, where a person brought it.
+        only_archive: use no other: whether it alone opens everything is what is asked.
     """
 
-    def __init__(self, workspace: Workspace, archive: ArchiveKey | None = None) -> None:
+    def __init__(self, workspace: Workspace, archive: ArchiveKey | None = None, *, only_archive: bool = False) -> None:
         self._workspace = workspace
         self._archive = archive
-        self._classes: dict[str, tuple[ClassKey, ...]] | None = None
+        self._classes: dict[str, tuple[ClassKey, ...]] | None = {} if only_archive else None
 
     def opener(self, pack: Pack) -> PackOpener:
         """What opens frames of `pack`.

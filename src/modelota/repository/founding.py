@@ -24,6 +24,7 @@ from modelota.repository.passphrases import Passphrases
 from modelota.repository.published import Published, load_published
 from modelota.repository.roles import Metadata, Root, Snapshot, Targets, Timestamp
 from modelota.repository.workspace import (
+    ARCHIVE_NAME,
     CONFIG_NAME,
     PUBLIC_NAME,
     ClassConfig,
@@ -87,6 +88,7 @@ def init(
     kem: Kem = "x25519",
     suite: SuiteName = "aes-256-gcm",
     title: Localised | None = None,
+    archive_place: str | None = None,
 ) -> InitReport:
     """Make a workspace at `path`, its keys, and an empty repository.
 
@@ -104,6 +106,7 @@ def init(
         kem: of class keys and archive key.
         suite: packs are sealed with it.
         title: what people call the only model, by language.
+        archive_place: where released versions are archived; None: in the workspace, and with `dev` nowhere.
 
     Raises:
         AskPerson: `repository-exists` (the workspace, the repository, or `enroll.toml`), `argument-invalid`,
@@ -128,6 +131,7 @@ def init(
         url=url or place,
         suite=suite,
         archive=archive,
+        archive_place=archive_place or (None if dev else ARCHIVE_NAME),
         expiry_days=expiry_days or (year if dev else ExpiryDays()),
         thresholds=thresholds or Thresholds(),
         models=tuple(ModelConfig(name=model, title=title or {}) for model in models),

@@ -14,6 +14,7 @@ import msgspec
 from modelota.clock import Clock, iso
 from modelota.delivery import paths
 from modelota.errors import AskPerson, ModelotaError
+from modelota.repository.archive import archive_release, full_packs, open_archive
 from modelota.repository.baseline import PackKeys, read_archive_key
 from modelota.repository.build import OnPack, Packer, pack_sources, recipients_of
 from modelota.repository.candidate import Candidate, find_candidate
@@ -107,7 +108,7 @@ def publish(
             `model-unreadable`, `model-changed`, `key-missing`, `passphrase-missing`, `key-unlock-failed`,
             `argument-invalid`, `no-space`, `permission-denied`, `baseline-unusable`, `incremental-too-large`,
             `incremental-without-base`, `model-file-hostile`, `test-report-missing`, `test-report-stale`,
-            `test-report-failed`.
+            `test-report-failed`, `archive-missing`.
         RefuseContent: `version-content-conflict`, `document-too-large`; the repository is damaged or not one.
         TryLater: `publish-conflict`, `worker-crashed`; the store's errors.
     """
@@ -176,6 +177,7 @@ class _Publication:
             if self._dry_run:
                 return self._report(manifest, built)
             check_unchanged(list(candidate.scanned.values()))
+            self._archive(manifest)
             snapshot = self._commit(manifest)
         self._workspace.note_seen(snapshot)
         return self._report(manifest, built, snapshot=snapshot)
@@ -317,6 +319,19 @@ class _Publication:
         )
         manifest.check()
         return manifest
+
+    def _archive(self, manifest: Manifest) -> None:
+        """Complete or no release (clause 6.2-b)."""
+        archive = open_archive(self._workspace, writable=True)
+        if archive is None:
+            if not self._workspace.config.dev:
+                raise AskPerson("archive-missing", model=self._model)
+            return
+        total = sum(pack.size_bytes for pack in full_packs(manifest))
+        count = _Counter(self._on_progress, "archiving", total)
+        clock = self._signing.clock
+        archive_release(archive, self._published.store, manifest, self._test_report(), clock=clock, on_bytes=count)
+        count.finish()
 
     def _commit(self, manifest: Manifest) -> int:
         self._on_progress(PublishProgress("committing", 0, 1))

@@ -11,7 +11,7 @@ from modelota.repository.steps import Change
 from modelota.spec.manifest import Mode
 from modelota.spec.version import Step as VersionStep
 
-Step = Literal["reading", "packing", "comparing", "uploading", "committing"]
+Step = Literal["reading", "packing", "comparing", "uploading", "archiving", "committing"]
 
 # Why a variant has no such package: `too-large` (incremental, above what the standard allows), `not-smaller` (by 1 % at
 # least, than the full or the incremental one), `not-below-full` (its base was named, but it is no smaller than the full
@@ -26,8 +26,8 @@ SkipReason = Literal[
 class PublishProgress:
     """How far publishing is.
 
-    Bytes in `reading`, `packing` and `comparing` (with baselines), packs in `uploading`, 0 of 1 in `committing`. Packs
-    are uploaded while others are made.
+    Bytes in `reading`, `packing`, `comparing` (with baselines) and `archiving`, packs in `uploading`, 0 of 1 in
+    `committing`. Packs are uploaded while others are made.
     """
 
     step: Step

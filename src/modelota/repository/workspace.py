@@ -11,6 +11,7 @@
     <workspace>/staging-*/        packs on their way out
     <workspace>/reports/          test reports (`modelota.repository.trial`)
     <workspace>/cache/            manifests that were read before; may be removed at any time
+    <workspace>/archive/          released versions, kept; unless publisher.toml names another place
     <workspace>/public/           the repository, unless publisher.toml names another place
 
 Everything but `public/` is private: directories 0700, files 0600.
@@ -41,6 +42,7 @@ from modelota.storage.ledger import NoLedger
 CONFIG_NAME: Final = "publisher.toml"
 CONFIG_MAX_BYTES: Final = 4 * MIB
 PUBLIC_NAME: Final = "public"
+ARCHIVE_NAME: Final = "archive"
 
 RoleKind = Literal["root", "targets", "snapshot", "timestamp", "releases", "control"]
 ROLE_KINDS: Final[tuple[RoleKind, ...]] = ("root", "targets", "snapshot", "timestamp", "releases", "control")
@@ -137,6 +139,9 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         suite: packs are sealed with it.
         key_directories: further places where keys may be found, for example a removable disk; need not exist.
         archive: the offline archive recipient.
+        archive_place: where released versions are archived: a path relative to the workspace, an absolute one, or a
+            URL of an object store; it is private, and nothing of the public repository. None: nowhere, which is for
+            workspaces for trying out only.
         expiry_days: validity of metadata.
         thresholds: for keys made here.
         models: what is published.
@@ -151,6 +156,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     suite: SuiteName = "aes-256-gcm"
     key_directories: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
     archive: Recipient
+    archive_place: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
     expiry_days: ExpiryDays = ExpiryDays()
     thresholds: Thresholds = Thresholds()
     models: Annotated[tuple[ModelConfig, ...], Meta(max_length=4096)] = ()

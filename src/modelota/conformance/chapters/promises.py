@@ -40,7 +40,7 @@ class Promises:
 
 def promises(stage: Stage) -> Promises:
     """Test and publish a first release; then try one that drops, one that forgets, and one that keeps."""
-    publisher = stage.found_with_keys("k", [stage.family.model])
+    publisher = stage.strict
     first, better, bad = (_one_variant(each) for each in (stage.family.first, stage.family.better, stage.family.bad))
     untested = of_command("", publisher.try_publish(first))
     report = publisher.test(first)

@@ -43,6 +43,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "6.1-b": clause_6.steps_that_mean_something,
     "6.1-c": clause_6.one_content,
     "6.2-a": clause_6.traceable,
+    "6.2-b": clause_6.kept,
     "6.3-a": clause_6_3.triggered,
     "6.3-b": clause_6_3.quick_way_back,
     "6.3-c": of_user_data.not_lost,

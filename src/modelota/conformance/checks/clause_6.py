@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from modelota.conformance.chapters.archived import archived
 from modelota.conformance.chapters.main_story import rollback, second_update
 from modelota.conformance.chapters.packages import Release, published_line
 from modelota.conformance.chapters.promises import promises
@@ -76,6 +77,29 @@ def traceable(stage: Stage) -> Examination:
         told = {record["version"]: record for record in line.history[model]}
         for release in releases:
             _claim_record(seen, release, told.get(release.table["version"], {}))
+    return seen
+
+
+def kept(stage: Stage) -> Examination:
+    """6.2-b: every release lies in a private place, whole, opens with the archive key alone, and can't be deleted."""
+    told = stage.chapter(archived)
+    seen = Examination({"kept_until": told.until})
+    entries = {entry["version"]: entry for entry in told.entries}
+    seen.claim("every-release-is-archived", sorted(entries) == sorted(told.released), sorted(entries))
+    for version, entry in entries.items():
+        seen.claim(f"{version}-complete", bool(entry["complete"]), entry["findings"])
+        opened = {"opened": entry["opened_bytes"], "content": told.content_bytes[version]}
+        same = entry["opened_bytes"] == told.content_bytes[version]
+        seen.claim(f"{version}-opened-with-the-archive-key-alone", same, opened)
+        wanted = {"manifest.json.zst", "notes.json", "test-report.json", "development.json", "entry.json"}
+        seen.claim(f"{version}-with-its-documents", wanted <= set(told.documents[version]), told.documents[version])
+    public, private = told.places
+    seen.claim("in-a-place-of-its-own", not private.startswith(public), told.places)
+    for name, attempt in told.early.items():
+        seen.claim(f"not-deleted-{name}", attempt.refused and attempt.code == "kept-by-law", attempt.code)
+    seen.claim("nothing-of-it-changed", told.unchanged)
+    seen.claim("kept-to-the-last-second", told.late["before"] == "kept-by-law", told.late)
+    seen.claim("may-go-after-that", told.late["after"] is None and told.left == 0, {**told.late, "left": told.left})
     return seen
 
 

@@ -74,6 +74,14 @@ ASK_PERSON: Final[Mapping[str, Sentence]] = {
         mark("The variant {variant} has no self-test, so it could not prove itself on a device."),
         mark("Add at least one self-test to the release description."),
     ),
+    "archive-missing": Sentence(
+        mark("There is no archive for what {model} releases; nothing may be published without one."),
+        mark("Name a private place as archive_place in publisher.toml."),
+    ),
+    "kept-by-law": Sentence(
+        mark("Version {version} of {model} has to be kept until {until}."),
+        mark("Nothing was deleted. Announce the end of the model's service first; two years after it, it may go."),
+    ),
     "test-report-missing": Sentence(
         mark("There is no test report of version {version}: it was not tested in the real engine."),
         mark("Run “modelota repo test” on it first."),
