@@ -46,7 +46,7 @@ def revoke(device: DeviceUnderTest, status: Json) -> Json:
 
 def test_an_offer_is_put_off_taken_back_and_carried_out(publisher: Publisher) -> None:
     """Later → reminded → tonight → taken back → accepted → taken back while fetching → accepted → done."""
-    publisher.publish("1.1.1", kind="feature")
+    publisher.publish("1.1.1", kind="feature", beside={"more.bin": heavy_model(1)})
     with InstrumentedServer(publisher.public) as server:
         device = publisher.device(url=server.url)
         staging = device.layout.model(MODEL).staging

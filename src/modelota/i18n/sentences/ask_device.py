@@ -181,7 +181,5 @@ ASK_DEVICE: Final[Mapping[str, Sentence]] = {
         mark("No web browser could be started to show the page."),
         mark("Install one, with xdg-open, or open the address that “modelota device page” prints."),
     ),
-    "notifier-running": Sentence(
-        mark("Notifications of the device in {path} are shown in this session already.")
-    ),
+    "notifier-running": Sentence(mark("Notifications of the device in {path} are shown in this session already.")),
 }
