@@ -58,10 +58,10 @@ def prepared(place: Path) -> DeviceUnderTest:
     vendor = Vendor(place)
     device = vendor.device()
     device.start()
-    for version in ("1.1.1", "1.1.2", "1.1.3"):
+    for version in ("1.1.1", "1.2.1", "1.3.1"):
         (place / f"model-{version}.bin").write_bytes(f"no weights of {version}".encode())
         vendor.publish(version, place / f"model-{version}.bin")
-        if version != "1.1.3":
+        if version != "1.3.1":
             device.update()
     device.check()
     return device

@@ -58,7 +58,6 @@ def readme(browser: Browser, family: Family, folder: Path) -> None:
 
     other = Visitor(browser, theirs, language="en", size=PHONE, scale=PHONE_SCALE)
     other.open()
-    save(other, folder / "offer.en.png")
     other.press("/offers/", "answer", "accept")
     other.page.wait_for_url(lambda url: "/update" in url)
     other.page.locator("xpath=//progress[number(@value) >= 40]").wait_for(timeout=UPDATE_MS)

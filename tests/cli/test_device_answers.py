@@ -69,7 +69,7 @@ def test_answers_are_listed(run: Run, agent: FakeAgent) -> None:
         assert part in second
     assert "--revoke NUMBER" in ran.out
     assert run("device", "answers", "--json").json["decisions"][0]["id"] == 7
-    assert "稍后" in run("device", "answers", "--lang", "zh").out
+    assert "以后" in run("device", "answers", "--lang", "zh").out
 
 
 def test_nothing_was_answered(run: Run, agent: FakeAgent) -> None:

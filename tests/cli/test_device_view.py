@@ -87,6 +87,23 @@ async def test_accepting_shows_the_whole_offer_first(root: Path, offering: FakeA
     assert asked.index("/v1/shown") < asked.index("/v1/decisions")
 
 
+async def test_opening_the_details_counts_as_shown(root: Path, offering: FakeAgent) -> None:
+    """The whole text of the offer is on the screen, and declared shown; nothing is decided by it."""
+    async with serving(offering, root), view(root) as terminal:
+        await terminal.expect("[d] details")
+        terminal.type("d")
+        await terminal.answered(offer_view().digest)
+        while not offering.posted("/v1/shown"):
+            offering.was_asked.clear()
+            await offering.was_asked.wait()
+        terminal.type("d")
+        await terminal.answered("[d] details")
+        terminal.type("q")
+        assert await terminal.end() == 0
+    assert [shown.offer_digest for shown in offering.posted("/v1/shown")] == [offer_view().digest]
+    assert offering.posted("/v1/decisions") == []
+
+
 async def test_tonight_in_chinese(root: Path, offering: FakeAgent) -> None:
     """Tonight waits for external power, and not before the evening."""
     async with serving(offering, root), view(root, "--lang", "zh", TZ="UTC") as terminal:

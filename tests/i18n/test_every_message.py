@@ -22,7 +22,8 @@ from modelota.i18n.sentences import SENTENCES
 from modelota.i18n.sentences.now import NOW
 from modelota.i18n.texts import texts_for, width
 
-_CODE = re.compile(r'^    "([a-z0-9-]+)": "[a-z-]+",(?:  # (.*))?$', re.MULTILINE)
+# A code with its branch and its parameters, in a comment behind it, or above where they are many.
+_CODE = re.compile(r'(?:^    # (.*)\n)?^    "([a-z0-9-]+)": "[a-z-]+",(?:  # (.*))?$', re.MULTILINE)
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _SPOKEN = {
     "en": re.compile(r"[.!?][”)]*$|\. \(Detail: .*\)$"),
@@ -48,8 +49,8 @@ def documented() -> dict[str, tuple[str, ...]]:
     """The parameters of every code, as the comments beside it name them."""
     source = Path(errors.__file__).read_text(encoding="utf-8")
     found = {}
-    for code, comment in _CODE.findall(source):
-        names = comment.partition(":")[0].partition("(")[0]
+    for above, code, behind in _CODE.findall(source):
+        names = (behind or above).partition(":")[0].partition("(")[0]
         found[code] = tuple(name.strip() for name in names.split(",") if name.strip().isidentifier())
     return found
 

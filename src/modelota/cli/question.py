@@ -27,6 +27,7 @@ _ANSWERS: Final[Mapping[str, Choice]] = {
     "l": "later",
     "later": "later",
     "稍后": "later",
+    "以后": "later",
     "s": "skip",
     "skip": "skip",
     "跳过": "skip",
