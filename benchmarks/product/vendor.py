@@ -24,7 +24,7 @@ _RELEASE: Final = """
 format = 1
 model = "{model}"
 version = "{version}"
-kind = "feature"
+kind = "fix"
 notes = {{ "zh-CN" = "测量", en = "for measuring" }}
 [[self_tests.functional]]
 id = "who"

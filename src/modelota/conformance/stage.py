@@ -204,7 +204,7 @@ def _found_workshop(stage: Stage) -> Publisher:
 
 def _found_strict(stage: Stage) -> Publisher:
     passphrase = "of a conformance check"  # noqa: S105  of keys that last as long as it does
-    return stage.found("k", [stage.family.model], passphrase=passphrase)
+    return stage.found("keys", [stage.family.model], passphrase=passphrase)
 
 
 def _found_parcels(stage: Stage) -> Publisher:

@@ -73,7 +73,7 @@ def owners(stage: Stage) -> Owner:
         for version in (FIRST, SECOND, THIRD)
     }
     workshop.publish(tables[FIRST])
-    device = stage.device("o", workshop, OWNER)
+    device = stage.device("owner", workshop, OWNER)
     device.start()
     with device.record() as recorder:
         view = device.offer()

@@ -114,6 +114,11 @@ REFUSE_CONTENT: Final[Mapping[str, Sentence]] = {
     "self-test-failed": Sentence(
         mark("The new version did not pass the self-test “{test}” on this device."),
         _NOT_AGAIN,
+        {
+            "answer": mark("Its answer was not the one that was expected."),
+            "bound": mark("It is slower than was promised, or takes more memory."),
+            "perplexity": mark("It does worse with ordinary text than was promised."),
+        },
     ),
     "self-test-not-run": Sentence(
         mark("The self-test “{test}” could not be run, and an untested version is not put to use."),
