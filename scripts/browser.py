@@ -17,7 +17,7 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 PACKAGES = ("chromium", "fonts-noto-cjk")  # without a Chinese font, layouts are tested with boxes for characters
-TIMEOUT_S = 600
+TIMEOUT_S = 180  # of each step: a machine without a network must not keep everybody waiting
 REMEDY = (
     "there is no Chromium for the tests of the owner's page; install it (Debian: apt-get install "
     + " ".join(PACKAGES)
