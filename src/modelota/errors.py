@@ -163,6 +163,9 @@ CODES: Final[dict[str, str]] = {
     "model-changed": "ask-person",  # path
     "model-unreadable": "ask-person",  # path, detail
     "model-file-hostile": "ask-person",  # path, detail, limit, found: its header holds more than a limit allows
+    "import-refused": "ask-person",  # path, detail: a model of others that is none, or is laid as a trap
+    "import-choice": "ask-person",  # path, models: several, of which one has to be named
+    "log-unreadable": "ask-person",  # path, detail: a server's log
     "repository-exists": "ask-person",  # path
     "not-a-repository": "ask-person",  # path, detail
     "self-test-missing": "ask-person",  # variant: it has no self-test, so it could not prove itself

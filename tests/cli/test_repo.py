@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable
@@ -275,3 +276,37 @@ def test_what_publishing_notes(run: Run, trial: Path, place: Path, family: Path)
     assert ran.status == 0
     assert "without knowing its tensors" in ran.out
     assert run("repo", "publish", "cut.gguf", "--json").json["notes"][0]["note"] == "header-cut-off"
+
+
+def test_the_bill_of_materials(run: Run, trial: Path, family: Path) -> None:
+    """JSON in both forms of output, of the newest release or the one that is named; history of one release alone."""
+    for version in ("1.1.1", "1.1.2"):
+        run("repo", "publish", str(family / version / "assistant-q4.gguf"), "--full-only")
+    newest = json.loads(run("repo", "history", "--bom").out)
+    assert newest == run("repo", "history", "--bom", "1.1.2", "--json").json
+    assert newest["metadata"]["component"]["version"] == "1.1.2"
+    assert [record["version"] for record in run("repo", "history", "1.1.1", "--json").json] == ["1.1.1"]
+    for words in (("9.1.1",), ("9.1.1", "--bom")):
+        assert run("repo", "history", *words, "--json").json["error"]["code"] == "release-not-admitted"
+
+
+def test_downloads_are_counted(run: Run, trial: Path, place: Path, family: Path) -> None:
+    """A table for people and figures for programs; a log that cannot be read is an error."""
+    run("repo", "publish", str(family / "1.1.1" / "assistant-q4.gguf"))
+    packs = [path for path in (trial / "public" / "packs").rglob("*") if path.is_file()]
+    lines = [
+        f'192.0.2.7 - - [24/Nov/2026:13:55:36 +0000] "GET /packs/{path.parent.name}/{path.name} HTTP/1.1" 200 '
+        f"{path.stat().st_size}\n"
+        for path in packs
+    ]
+    (place / "access.log").write_text("".join(lines) * 3 + "hostile\n")
+    told = run("repo", "stats", "access.log")
+    assert told.status == 0
+    assert "2026-11-24" in told.out
+    assert "3.0" in told.out
+    assert "1 lines not readable" in told.out
+    assert "192.0.2.7" not in told.out + told.err
+    found = run("repo", "stats", "access.log", "--json").json
+    assert found["groups"][0]["modes"] == ["full"]
+    assert found["groups"][0]["sent"]["requests"] == 3 * len(packs)
+    assert run("repo", "stats", "none.log", "--json").json["error"]["code"] == "log-unreadable"

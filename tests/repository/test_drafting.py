@@ -6,7 +6,7 @@ import pytest
 
 from modelota.errors import AskPerson
 from modelota.repository.description import parse_description
-from modelota.repository.drafting import describe_model, new_release
+from modelota.repository.drafting import Findings, describe_model, draft_text, new_release
 from modelota.repository.workspace import Workspace
 
 
@@ -57,6 +57,12 @@ def test_drafts_that_cannot_be_made(press: Any, shop: Workspace) -> None:
     with pytest.raises(AskPerson) as caught:
         new_release(shop, "1.1.1", directory=press.directory)
     assert caught.value.code == "repository-exists"
+
+
+def test_what_files_say_stays_a_comment() -> None:
+    """A line break in a header ends no comment, so that a file cannot write fields of the description."""
+    text = draft_text("acme/assistant", "1.1.1", None, Findings(('q8: name: a\nfixes = ["M-1"]', "b\rkind_of"), {}, ()))
+    assert not [line for line in text.splitlines() if line.startswith(("fixes", "kind_of"))]
 
 
 def test_a_bare_model(press: Any) -> None:

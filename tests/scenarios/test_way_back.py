@@ -46,13 +46,13 @@ def test_a_version_whose_chunks_are_all_held_costs_nothing(publisher: Publisher)
     model = good_model("1.1.1")
     adapters = {f"adapter-{number}.bin": random.Random(number).randbytes(50_000) for number in (1, 2)}
     publisher.publish("1.1.1", model, kind="feature")
-    publisher.publish("1.1.2", model, beside={"adapter-1.bin": adapters["adapter-1.bin"]})
-    publisher.publish("1.1.3", model, beside=adapters)
+    publisher.publish("1.2.1", model, beside={"adapter-1.bin": adapters["adapter-1.bin"]})
+    publisher.publish("1.3.1", model, beside=adapters)
     with InstrumentedServer(publisher.public) as server:
         device = forgetful(publisher, server.url)
         with device.running():
-            walk(device, "1.1.1", "1.1.2", "1.1.3")
-            wait_until(lambda: slots(device) == {"1.1.2", "1.1.3"})
+            walk(device, "1.1.1", "1.2.1", "1.3.1")
+            wait_until(lambda: slots(device) == {"1.2.1", "1.3.1"})
             server.forget()
             told = device.ask("POST", "/v1/rollback", {"version": "1.1.1"})
             assert not told["started"]
@@ -73,13 +73,13 @@ def test_the_network_may_go_once_the_way_back_is_offered(publisher: Publisher) -
     """The metadata made the offer; carrying it out needs nothing but the device."""
     model = good_model("1.1.1")
     publisher.publish("1.1.1", model, kind="feature")
-    publisher.publish("1.1.2", model, beside={"adapter.bin": bytes(1000)})
-    publisher.publish("1.1.3", model, beside={"adapter.bin": bytes(2000)})
+    publisher.publish("1.2.1", model, beside={"adapter.bin": bytes(1000)})
+    publisher.publish("1.3.1", model, beside={"adapter.bin": bytes(2000)})
     with ExitStack() as network:
         server = network.enter_context(InstrumentedServer(publisher.public))
         device = forgetful(publisher, server.url)
         with device.running():
-            walk(device, "1.1.1", "1.1.2", "1.1.3")
+            walk(device, "1.1.1", "1.2.1", "1.3.1")
             told = device.ask("POST", "/v1/rollback", {"version": "1.1.1"})["offer"]
             network.close()
             device.show(told["digest"])

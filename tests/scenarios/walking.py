@@ -32,7 +32,7 @@ ACTIONS = ("kill", "EIO", "ENOSPC", "EACCES")
 DEVICE_POINTS = tuple(name for name in faults.POINTS if not name.startswith("publish."))
 ENGINES_OWN = {"cache", "log"}  # directories of a slot that its engine writes
 # what versions have in common, so that there is something to save, and what they have not
-SHARED, OTHER = (random.Random(seed).randbytes(300_000) for seed in (3, 4))
+SHARED, OTHER, ANOTHER = (random.Random(seed).randbytes(300_000) for seed in (3, 4, 5))
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def changed(data: bytes) -> bytes:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("install", published_first, accept, None, "1.1.1"),
-    Operation("full", two_versions("full", b"", OTHER), accept, "1.1.1", "1.1.2"),
+    Operation("full", two_versions("full", OTHER, ANOTHER), accept, "1.1.1", "1.1.2"),
     Operation("incremental", two_versions("incremental", SHARED, SHARED), accept, "1.1.1", "1.1.2"),
     Operation("differential", two_versions("differential", SHARED, changed(SHARED)), accept, "1.1.1", "1.1.2"),
     Operation("rollback", second_in_use, roll_back, "1.1.2", "1.1.1"),

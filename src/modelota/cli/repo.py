@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelota.cli import repo_archive, repo_care, repo_check, repo_look, repo_test
+from modelota.cli import repo_archive, repo_care, repo_check, repo_import, repo_look, repo_stats, repo_test
 from modelota.cli.passphrase import PassphraseFd, passphrases
 from modelota.cli.repo_options import ArchiveKeyFile, Baselines, FullOnly, Incremental, Jobs, TitleEn, TitleZh
 from modelota.cli.repo_report import PublishLines, package_rows, publish_object, publish_rows
@@ -212,8 +212,10 @@ def publish(
         raise typer.Exit(AskPerson.exit_status)
 
 
+repo_import.register(app)
 repo_test.register(app)
 repo_archive.register(app)
 repo_look.register(app)
+repo_stats.register(app)
 repo_check.register(app)
 repo_care.register(app)

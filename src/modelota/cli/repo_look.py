@@ -88,6 +88,15 @@ def status(
 
 
 def history(
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help=mark("Only this release. Default: all."))
+    ] = None,
+    bom: Annotated[
+        bool,
+        typer.Option(
+            "--bom", help=mark("Print the CycloneDX ML-BOM of the release (JSON). Without VERSION: of the newest.")
+        ),
+    ] = False,
     repo: Repo = None,
     url: Url = None,
     trusted_root: RootFile = None,
@@ -97,8 +106,11 @@ def history(
     from modelota.repository.history import history as look
 
     session = current()
+    if bom:
+        _print_bom(session, where(repo, url), version, model, trusted_root)
+        return
     with repository_state(writes=False):
-        records = look(where(repo, url), model, root=trusted_root_bytes(trusted_root))
+        records = look(where(repo, url), model, version=version, root=trusted_root_bytes(trusted_root))
     session.emit(records)
     if session.as_json:
         return
@@ -114,6 +126,7 @@ def history(
             (texts.say("Device models"), texts.listing(list(record.device_models)) or texts.say("all")),
             (texts.say("Variants"), texts.listing([variant.name for variant in record.variants])),
             (texts.say("Base model"), record.provenance.base_model),
+            (texts.say("Licence"), record.provenance.licence),
             (texts.say("Data"), record.provenance.data),
             (texts.say("Code"), record.provenance.code_revision),
             (texts.say("Tools"), record.provenance.tools),
@@ -122,6 +135,19 @@ def history(
             (texts.say("Digest"), record.manifest_digest),
         ]
         session.rows([(label, value) for label, value in rows if value], "  ")
+
+
+def _print_bom(
+    session: Session, place: Workspace | str, version: str | None, model: str | None, trusted_root: Path | None
+) -> None:
+    import json
+
+    from modelota.repository.bom import bill_of_materials
+
+    with repository_state(writes=False):
+        found = bill_of_materials(place, version, model, root=trusted_root_bytes(trusted_root))
+    session.emit(found)
+    session.line(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def where(repo: Path | None, url: str | None) -> Workspace | str:

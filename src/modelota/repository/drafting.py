@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from modelota.errors import AskPerson
 from modelota.repository import toml
@@ -16,7 +17,7 @@ from modelota.repository.description import (
     regular_files,
 )
 from modelota.repository.published import load_published
-from modelota.repository.rules import core_tests
+from modelota.repository.rules import core_tests, next_version
 from modelota.repository.workspace import Workspace
 from modelota.spec.manifest import Interface, Manifest, RuntimeUse
 from modelota.spec.selftest import PerformanceTest, SelfTests
@@ -30,32 +31,49 @@ _HEAD = """\
 """
 
 
+class Findings(NamedTuple):
+    """What is known about a release before anyone writes its description.
+
+    Attributes:
+        lines: about its files, for the reader of the draft.
+        provenance: fields of `Provenance` that are known.
+        variants: what there is to release; their self-tests are added.
+    """
+
+    lines: tuple[str, ...]
+    provenance: Mapping[str, str]
+    variants: tuple[VariantDescription, ...]
+
+
 def new_release(
     workspace: Workspace,
-    version: str,
+    version: str | None,
     *,
     from_version: str | None = None,
     model: str | None = None,
     directory: Path | None = None,
+    findings: Findings | None = None,
 ) -> Path:
     """Write a commented release description for `version` and return its path.
 
     Args:
         workspace: the publisher's.
-        version: of the new release.
+        version: of the new release; None is the next patch.
         from_version: take over from this published release; None is the newest, and a bare draft if there is none.
         model: which model; may be left out if the workspace has only one.
         directory: where to create `<version>/release.toml`; None is the current directory.
+        findings: about the files of the release, where they are there already.
 
     Raises:
         AskPerson: `version-invalid`, `argument-invalid`, `version-order` (`from_version` is not admitted, or not
             older), `repository-exists` (the file is already there), `permission-denied`.
         RefuseContent, TryLater: as `load_published`.
     """
-    wanted = Version.parse(version)
+    wanted = None if version is None else Version.parse(version)
     model = workspace.require_model(model)
     published = load_published(workspace.store(), workspace.trusted_root(), floor=workspace.seen().snapshot)
     catalog = published.catalog(model)
+    wanted = next_version(catalog) if wanted is None else wanted
     older = [release for release in catalog.releases if Version.parse(release.version) < wanted]
     if from_version is not None:
         older = [release for release in older if release.version == from_version]
@@ -63,11 +81,11 @@ def new_release(
             newest = catalog.releases[-1].version if catalog.releases else None
             raise AskPerson("version-order", version=from_version, newest=newest)
     manifest = published.manifest(model, older[-1]) if older else None
-    path = (directory or Path.cwd()) / version / "release.toml"
+    path = (directory or Path.cwd()) / str(wanted) / "release.toml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(draft_text(model, version, manifest))
+            file.write(draft_text(model, str(wanted), manifest, findings))
     except FileExistsError as error:
         raise AskPerson("repository-exists", path=str(path)) from error
     except OSError as error:
@@ -75,9 +93,12 @@ def new_release(
     return path
 
 
-def draft_text(model: str, version: str, predecessor: Manifest | None) -> str:
+def draft_text(model: str, version: str, predecessor: Manifest | None, findings: Findings | None = None) -> str:
     """The text of a draft; with empty notes, so that it is refused until someone writes them."""
     parts = [_HEAD.format(model=model, version=version)]
+    if findings is not None:
+        # quoted: a line break in a header would end the comment, and what follows would be read as the description's
+        parts.append("# What its files say:\n" + "".join(f"#   {toml.quoted(line)[1:-1]}\n" for line in findings.lines))
 
     def section(comment: str, table: dict[str, object]) -> None:
         lines = "".join(f"# {line}\n" for line in comment.splitlines())
@@ -107,14 +128,19 @@ def draft_text(model: str, version: str, predecessor: Manifest | None) -> str:
         '# [urgency.reason]\n# zh-CN = ""\n# en = ""\n'
     )
     provenance = as_table(predecessor.provenance) if predecessor is not None else {}
-    empty = {"base_model": "", "data": "", "code_revision": "", "tools": "", "responsible": ""}
-    section("Where it comes from.", {"provenance": {**empty, **provenance}})
-    parts.append(_variants_text(predecessor))
+    empty = dict.fromkeys(("base_model", "licence", "data", "code_revision", "tools", "responsible"), "")
+    known = findings.provenance if findings is not None else {}
+    section("Where it comes from.", {"provenance": {**empty, **provenance, **known}})
+    parts.append(_variants_text(predecessor, findings))
     return "\n".join(parts)
 
 
-def _variants_text(predecessor: Manifest | None) -> str:
-    if predecessor is None:
+def _variants_text(predecessor: Manifest | None, findings: Findings | None) -> str:
+    if findings is not None:
+        core = tuple(core_tests(predecessor)) if predecessor is not None else ()
+        tests = SelfTests(functional=core, performance=_TRIAL_TEST)
+        tables = [{**as_table(variant), "self_tests": as_table(tests)} for variant in findings.variants]
+    elif predecessor is None:
         tests = SelfTests(performance=_TRIAL_TEST)
         runtime = RuntimeUse(name="llama.cpp", entry="model.gguf")
         table: dict[str, object] = {"name": "q8", "files": [{"source": "model.gguf"}], "runtime": as_table(runtime)}

@@ -55,20 +55,32 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def history(
-    where: Workspace | str, model: str | None = None, *, root: bytes | None = None
+    where: Workspace | str, model: str | None = None, *, version: str | None = None, root: bytes | None = None
 ) -> tuple[ReleaseRecord, ...]:
     """All releases of a model from the first on.
 
     Args:
         where: a workspace, or the URL of a public repository.
         model: which; None is the only one there is.
+        version: only this release.
         root: trusted root metadata; None as for `status`.
 
     Raises:
         AskPerson: `argument-invalid`, `not-a-repository`, `permission-denied`.
-        RefuseContent: `model-not-in-repository`; the repository is damaged or not one.
+        RefuseContent: `model-not-in-repository`, `release-not-admitted`; the repository is damaged or not one.
         TryLater: the store's errors.
     """
+    published, model = open_model(where, model, root)
+    catalog = published.catalog(model)
+    releases = [release for release in catalog.releases if version in {None, release.version}]
+    if version is not None and not releases:
+        raise RefuseContent("release-not-admitted", model=model, version=version)
+    control = published.control(model)
+    return tuple(_record(published, model, release, control) for release in releases)
+
+
+def open_model(where: Workspace | str, model: str | None, root: bytes | None) -> tuple[Published, str]:
+    """The repository and the name of the model in it that is asked for; arguments and errors as `history`."""
     if isinstance(where, Workspace):
         store = open_store(where.repository_url)
         published = load_published(store, root or where.trusted_root(), floor=where.seen().snapshot)
@@ -81,8 +93,7 @@ def history(
         model = models[0]
     if model is None or model not in models:
         raise RefuseContent("model-not-in-repository", model=model)
-    control = published.control(model)
-    return tuple(_record(published, model, release, control) for release in published.catalog(model).releases)
+    return published, model
 
 
 def _record(published: Published, model: str, release: CatalogRelease, control: Control) -> ReleaseRecord:

@@ -20,9 +20,9 @@ from modelota.spec.structure import GROUPS_MAX, VALUE_MAX_CHARS, VALUES_MAX, Fil
 
 _NUMBERS: Final = re.compile(r"(?<![0-9])[0-9]+(?![0-9])")
 _KEY_MAX_CHARS: Final = 256
-_CONFIGURATION_MAX_BYTES: Final = MIB
+CONFIGURATION_MAX_BYTES: Final = MIB
 # Of a snapshot in Hugging Face's form: what the model is, and how it speaks. Others (indexes, licences) tell nothing.
-_CONFIGURATIONS: Final = frozenset({"config.json", "adapter_config.json", "tokenizer_config.json"})
+CONFIGURATIONS: Final = frozenset({"config.json", "adapter_config.json", "tokenizer_config.json"})
 _WHOLE: Final = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"})
 _DEPTH_MAX: Final = 3
 
@@ -41,15 +41,16 @@ def structure_of(variant: SourceVariant, scanned: Mapping[Path, ScannedFile]) ->
 def _structure(path: str, place: Path, file: ScannedFile) -> FileStructure | None:
     name = path.rpartition("/")[2]
     if file.layout.format != OPAQUE:
-        return _of_layout(path, file.layout)
-    if name in _CONFIGURATIONS and file.size_bytes <= _CONFIGURATION_MAX_BYTES:
-        return _of_configuration(path, place)
+        return structure_of_layout(path, file.layout)
+    if name in CONFIGURATIONS and file.size_bytes <= CONFIGURATION_MAX_BYTES:
+        return structure_of_configuration(path, place)
     if name in _WHOLE:
         return FileStructure(path=path, format="text", tables={"content": file.digest})
     return None
 
 
-def _of_layout(path: str, layout: Layout) -> FileStructure:
+def structure_of_layout(path: str, layout: Layout) -> FileStructure:
+    """What the layout of the file at `path` in a release says."""
     groups = Counter((group_name(span.name), span.dtype, span.shape) for span in layout.tensors)
     return FileStructure(
         path=path,
@@ -74,7 +75,8 @@ def values_in(span: TensorSpan) -> int:
     return prod(span.shape)
 
 
-def _of_configuration(path: str, place: Path) -> FileStructure | None:
+def structure_of_configuration(path: str, place: Path) -> FileStructure | None:
+    """What a configuration of at most `CONFIGURATION_MAX_BYTES` says; None if it is no JSON object."""
     try:
         found = json.loads(place.read_bytes())
     except (OSError, ValueError, RecursionError):

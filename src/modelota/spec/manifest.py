@@ -209,9 +209,13 @@ class Urgency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the release comes from (clause 6.2-a); empty fields were not given by its publisher."""
+    """Where the release comes from (clause 6.2-a); empty fields were not given by its publisher.
+
+    `licence` is an SPDX expression or a name.
+    """
 
     base_model: Text = ""
+    licence: Text = ""
     data: Text = ""
     code_revision: Text = ""
     tools: Text = ""
