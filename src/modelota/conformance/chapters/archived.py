@@ -13,13 +13,7 @@ from modelota.conformance.chapters.promises import promises
 from modelota.conformance.readings import tree_hash
 from modelota.conformance.row import Unreached
 from modelota.conformance.stage import Stage
-from modelota.delivery.stores import open_store
-from modelota.errors import ModelotaError
-from modelota.repository.archive import kept_until
-from modelota.repository.archive_prune import apply_prune, plan_prune
-from modelota.repository.published import load_published
-from modelota.repository.workspace import Workspace
-from modelota.testing.clock import ManualClock
+from modelota.testing.archive_time import archive_kept_until, prune_at
 
 Json = dict[str, Any]
 
@@ -88,21 +82,12 @@ def archived(stage: Stage) -> Archived:
 
 def _with_other_clocks(told: Archived, stage: Stage, model: str, place: Path) -> None:
     """On a copy, because what is deleted there is gone: the second before it may go, and the second after."""
-    workspace = Workspace.open(stage.strict.workspace)
-    published = load_published(workspace.store(), workspace.trusted_root())
-    until = kept_until(published.catalog(model))
+    until = archive_kept_until(stage.strict.workspace, model)
     if until is None:
         raise Unreached("the end of service was announced, and the catalog has none")
     told.until = until.isoformat()
     copy = stage.scratch / "archive-copy"
     shutil.copytree(place, copy)
-    archive = open_store(copy.as_uri(), writable=True)
     for name, moment in (("before", until - timedelta(seconds=1)), ("after", until + timedelta(seconds=1))):
-        clock = ManualClock(moment)
-        try:
-            plan = plan_prune(archive, published, model, clock=clock)
-            apply_prune(archive, published, model, plan.identity, clock=clock)
-            told.late[name] = None
-        except ModelotaError as error:
-            told.late[name] = error.code
+        told.late[name] = prune_at(stage.strict.workspace, model, copy, moment)
     told.left = sum(path.is_file() for path in copy.rglob("*"))
