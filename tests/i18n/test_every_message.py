@@ -40,7 +40,8 @@ _COLUMNS_MAX = {"what": 420, "now": 200, "remedy": 320}
 
 # Names that are the same in Chinese, besides what stands in quotation marks and looks like a path, an option or a unit.
 _NAMES = re.compile(
-    r"\b(modelota|root|systemd|localhost|https?|bearer|sudo|true|hook|notifications|terminal|Unix)\b|\b\w+(-\w+)+\b"
+    r"\b(modelota|root|systemd|localhost|https?|bearer|sudo|true|hook|notifications|terminal|Unix|Ollama|safetensors|pickle|blobs"
+    r"|manifests|Hugging|Face)\b|\b\w+(-\w+)+\b"
 )
 _NO_WORDS = re.compile(r"“[^”]*”|[\w./-]*[./_][\w./-]*|--[a-z-]+|\b[A-Z0-9_]+\b|\b[0-9.]+ ?[A-Za-z]+(/s)?\b")
 

@@ -326,7 +326,7 @@ def test_progress_only_rises(press: Any, shop: Workspace) -> None:
     seen: dict[str, list[PublishProgress]] = {}
     press.file("1.1.1.bin", 9 * MIB)
     press.publish(shop, "1.1.1", on_progress=lambda progress: seen.setdefault(progress.step, []).append(progress))
-    assert list(seen) == ["reading", "packing", "uploading", "committing"]
+    assert list(seen) == ["reading", "packing", "uploading", "archiving", "committing"]
     for entries in seen.values():
         assert [entry.done for entry in entries] == sorted(entry.done for entry in entries)
         assert entries[-1].done == entries[-1].total
