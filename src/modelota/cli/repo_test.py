@@ -77,7 +77,7 @@ def _show(session: Session, report: TestReport) -> None:
     for suite in report.suites:
         for result in suite.record["results"]:
             verdict = texts.say(_VERDICTS.get(result["verdict"], mark("inconclusive")))
-            why = "" if result["verdict"] == "passed" else str(result["reason"] or result["found"] or "")
+            why = "" if result["verdict"] == "passed" else str(result["found"] or result["reason"] or "")
             rows.append((suite.variant, texts.say(_SUITES[suite.suite]), result["id"], verdict, why[:200]))
     session.table((texts.say("Variant"), texts.say("Suite"), texts.say("Test"), texts.say("Result"), ""), rows)
     session.line()

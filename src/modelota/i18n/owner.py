@@ -32,7 +32,7 @@ CHANNELS: Final[Mapping[str, str]] = {
     "script": mark("by a script"),
     "socket": mark("by a program"),
     "host": mark("on the device's screen"),
-    "page": mark("on this page"),
+    "page": mark("on the page"),
 }
 
 ANSWER_STATES: Final[Mapping[str, str]] = {

@@ -232,7 +232,7 @@ def test_history_is_newest_first_by_day_and_leads_on() -> None:
     assert text.index("2026-11-23") < text.index("2026-11-22") < text.index("2026-11-21")
     assert text.index("The engine stopped unexpectedly") < text.index("was offered")
     assert text.count(">decision<") == 2
-    assert "you · on this page" in text
+    assert "you · on the page" in text
     assert "Older" not in text
     assert "The download is complete." not in text
     every = shown(client, "/history?show=all")
