@@ -16,6 +16,7 @@ from modelota.agent.page.page import PLACES, Page
 from modelota.errors import AskPerson, ModelotaError, error_from
 from modelota.i18n import Language
 from modelota.spec import api, api_owner, deployment
+from modelota.spec.manifest import OsRange, Requires
 from modelota.spec.offer import Covers, Offer
 
 T = TypeVar("T")
@@ -208,6 +209,24 @@ def a_decision(view: api.OfferView, answer: str, **changes: Any) -> api_owner.De
     return api_owner.DecisionView(**{**fields, **changes})
 
 
+def a_release(view: api.OfferView, **changes: Any) -> api_owner.ReleaseAbout:
+    """What stands behind an offer."""
+    fields: dict[str, Any] = {
+        "offer_digest": view.digest,
+        "model": view.offer.model,
+        "version": view.offer.to_version,
+        "variant": view.offer.to_variant,
+        "released_at": "2026-11-20T08:00:00Z",
+        "runtime": "llama.cpp",
+        "requires": Requires(memory_bytes=6_000_000_000, os=(OsRange(family="linux", min_version="6.1"),)),
+        "device_models": ("hub-3",),
+        "manifest_digest": view.offer.manifest_digest,
+        "from_url": "https://mirror.example.org/",
+        "signed_by": ("67a1c48bfedb7ed3a3755fd989044a5f93c23217974172d2ea45d099bedc6926",),
+    }
+    return api_owner.ReleaseAbout(**{**fields, **changes})
+
+
 def answers_of(
     model: api.ModelStatus,
     *,
@@ -238,4 +257,5 @@ def answers_of(
     answers |= {("POST", f"/v1/notices/{each.id}"): {} for each in notices}
     if model.offer is not None:
         answers["GET", f"/v1/offers/{model.offer.digest}"] = model.offer
+        answers["GET", f"/v1/offers/{model.offer.digest}/about"] = a_release(model.offer)
     return answers

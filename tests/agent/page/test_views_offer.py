@@ -26,11 +26,15 @@ from modelota.i18n.offer import render_offer
 from modelota.spec import api
 
 
+def _is_offer(path: str) -> bool:
+    return path.startswith("/v1/offers/") and not path.endswith("/about")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_every_offer_has_a_view_of_its_own(situation: str, language: Language) -> None:
     """With everything that the offer says, whichever direction it has."""
-    digests = [path.rpartition("/")[2] for _, path in SITUATIONS[situation] if path.startswith("/v1/offers/")]
+    digests = [path.rpartition("/")[2] for _, path in SITUATIONS[situation] if _is_offer(path)]
     for digest in digests:
         view = view_of(SITUATIONS[situation], f"/offers/{digest}", language)
         assert view.faults() == []
@@ -144,7 +148,7 @@ def test_a_page_that_was_open_before_the_offer_changed_cannot_accept_the_new_one
 def test_a_long_way_back_takes_an_explicit_choice() -> None:
     """A box to tick before the button; without it the page says what is missing, and nothing was decided."""
     answers = dict(SITUATIONS["long way back"])
-    digest = next(path.rpartition("/")[2] for _, path in answers if path.startswith("/v1/offers/"))
+    digest = next(path.rpartition("/")[2] for _, path in answers if _is_offer(path))
     view = view_of(answers, "/")
     box = next(attributes for tag, attributes in view.elements if attributes.get("name") == "although_long")
     assert "required" in box
@@ -222,3 +226,24 @@ def test_decisions_of_another_offer_are_not_this_one_s() -> None:
     """A *later* to an older offer does not mark the new one."""
     old = a_decision(a_view(an_offer(to_version="1.1.1")), "later", remind_at="2026-11-25T06:10:00Z")
     assert "You chose" not in view_of(answers_of(a_model(phase="offered", offer=a_view()), decisions=(old,)), "/").text
+
+
+@pytest.mark.parametrize(
+    ("language", "needs"),
+    [("en", ("memory: 6.0 GB", "linux ≥ 6.1", "hub-3")), ("zh-CN", ("内存：6.0 GB", "linux ≥ 6.1", "hub-3"))],
+)
+def test_what_stands_behind_an_offer(language: Language, needs: tuple[str, ...]) -> None:
+    """Requirements, where it really came from, when it was published, and whose key signed it."""
+    view = a_view()
+    answers = answers_of(a_model(phase="offered", offer=view))
+    text = view_of(answers, f"/offers/{view.digest}", language).text
+    for wanted in (*needs, "https://mirror.example.org/", "67a1c48bfedb7ed3", "2026"):
+        assert wanted in text
+
+
+def test_an_offer_whose_manifest_is_gone() -> None:
+    """The page shows what it has."""
+    view = a_view()
+    answers = answers_of(a_model(phase="offered", offer=view))
+    answers["GET", f"/v1/offers/{view.digest}/about"] = AskPerson("no-offer", model="gone")
+    assert "https://models.example.org/" in view_of(answers, f"/offers/{view.digest}").text

@@ -6,6 +6,7 @@ import re
 from datetime import datetime, tzinfo
 from typing import Final, cast
 
+import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -15,18 +16,20 @@ from modelota.agent.page.page import Page, ThisPage
 from modelota.agent.page.views.chosen import require
 from modelota.agent.page.views.offer_card import model_title, offer_card, tell_shown
 from modelota.clock import SystemClock, iso
-from modelota.errors import AskPerson
+from modelota.errors import AskPerson, ModelotaError
 from modelota.i18n import units
 from modelota.i18n.errors import RenderedError
 from modelota.i18n.offer import OfferRow
+from modelota.i18n.requirements import requirement_lines
 from modelota.i18n.texts import clean
 from modelota.spec import api
-from modelota.spec.api_owner import DecisionsPage
+from modelota.spec.api_owner import DecisionsPage, ReleaseAbout
 from modelota.spec.offer import Answer
 from modelota.spec.tonight import tonight as evening
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ANSWERS: Final = frozenset({"accept", "tonight", "later", "skip", "decline"})
+_KEY_CHARS: Final = 16  # of a key's id: as much as anybody compares by eye
 _SHOW_AGAIN: Final = frozenset({"offer-changed", "return-takes-long"})
 
 
@@ -84,6 +87,7 @@ async def _show(page: Page, digest: str, *, wrong: RenderedError | None = None) 
     if stands:
         await tell_shown(page, view)
     decisions = await page.get(DecisionsPage, "/v1/decisions", model=view.offer.model, limit="20")
+    about = await _behind(page, digest)
     return page.render(
         "offer.html.jinja",
         status=200 if wrong is None else 409,
@@ -92,19 +96,44 @@ async def _show(page: Page, digest: str, *, wrong: RenderedError | None = None) 
         newer=model.offer.digest if model is not None and model.offer is not None and not stands else None,
         under_way=model is not None and model.operation is not None,
         title=model_title(view, page.language) or view.offer.model,
-        origin=_origin(page, view, status.repository_url),
+        origin=_origin(page, view, about, status.repository_url),
+        needs=[] if about is None else _needs(page, about),
         wrong=wrong,
     )
 
 
-def _origin(page: Page, view: api.OfferView, repository_url: str) -> list[OfferRow]:
+async def _behind(page: Page, digest: str) -> ReleaseAbout | None:
+    """What stands behind the offer; None for one that is so old that its manifest is gone."""
+    try:
+        return await page.get(ReleaseAbout, f"/v1/offers/{digest}/about")
+    except ModelotaError:
+        return None
+
+
+def _needs(page: Page, about: ReleaseAbout) -> list[OfferRow]:
+    lines = requirement_lines(msgspec.to_builtins(about.requires), about.device_models, page.language)
+    return [OfferRow("needs", page.texts.say("What it needs"), "\n".join(lines))] if lines else []
+
+
+def _origin(page: Page, view: api.OfferView, about: ReleaseAbout | None, repository_url: str) -> list[OfferRow]:
     say = page.texts.say
+    signed = say("The publisher's signature was checked before this offer was made.")
+    if about is not None and about.signed_by:
+        keys = page.texts.listing([clean(key[:_KEY_CHARS]) for key in about.signed_by])
+        signed = "\n".join([signed, say("With the key {keys}", keys=keys)])
+    place = repository_url if about is None or about.from_url is None else about.from_url
+    published = [] if about is None else [OfferRow("published", say("Published"), _when(page, about.released_at))]
     return [
-        OfferRow("from", say("Where it comes from"), clean(repository_url)),
-        OfferRow("signed", say("Signed"), say("The publisher's signature was checked before this offer was made.")),
+        OfferRow("from", say("Where it comes from"), clean(place)),
+        *published,
+        OfferRow("signed", say("Signed"), signed),
         OfferRow("digest", say("Number of what was signed"), clean(view.offer.manifest_digest)),
         OfferRow("since", say("Offered since"), units.moment(view.made_at, page.language)),
     ]
+
+
+def _when(page: Page, at: str) -> str:
+    return units.moment(at, page.language)
 
 
 HANDLERS = [offer, answer]
