@@ -2,6 +2,8 @@
 PYTHON ?= python3
 LANG_CODE ?= en
 PYTEST_ARGS ?=
+# One process per core; a module stays in one of them, so that its fixtures are made once.
+PARALLEL ?= -n auto --dist loadfile
 BIN := .venv/bin
 BENCHMARKS := $(filter-out benchmarks/pairs.py benchmarks/delta.py,$(wildcard benchmarks/*.py))
 
@@ -35,7 +37,7 @@ browser: setup
 	@$(BIN)/python scripts/browser.py
 
 test: check browser
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 soak: setup browser
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r requirements/soak.txt
