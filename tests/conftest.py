@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,22 @@ settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With several processes (pytest-xdist) temporary directories get short names: a socket's address is short."""
+    parallel = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if parallel and not config.option.basetemp:
+        place = tempfile.mkdtemp(prefix="mt-", dir="/tmp" if Path("/tmp").is_dir() else None)
+        config.option.basetemp = place
+        config.add_cleanup(lambda: _remove(Path(place)))
+
+
+def _remove(place: Path) -> None:
+    """Remove what tests left, slots included, whose directories can't be written."""
+    for folder, _, _ in os.walk(place):
+        Path(folder).chmod(0o700)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import codecs
 import os
 import pty
 import re
+import signal
 import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,12 @@ _KINDS = {
     "/v1/cancel": api.ControlRequest,
     "/v1/rollback": api.RollbackRequest,
 }
+
+
+def _take_terminal() -> None:
+    """In the child: the terminal becomes the session's own, so that ^C reaches it, also where ^C was being ignored."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @asynccontextmanager
@@ -102,8 +109,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # the terminal becomes the session's own, so that ^C reaches the process
-            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+            preexec_fn=_take_terminal,
             env={**os.environ, **self._environment},
         )
         self._slave = slave  # kept open, so that the modes can be looked at after the command's end
