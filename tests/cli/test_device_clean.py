@@ -13,6 +13,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from modelota.agent.cleaning import system as systems
+from modelota.agent.cleaning.bystanders import OpenFiles
 from modelota.agent.cleaning.knowledge import CleaningRecord, RecordedFile
 from modelota.agent.cleaning.mounts import Mounts
 from modelota.content.anchors import anchors_of
@@ -24,9 +25,10 @@ STATUS_ASK = 64
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only file system there is."""
-    disk = tmp_path / "disk"
+    disk, nobody = tmp_path / "disk", tmp_path / "proc"
     disk.mkdir()
-    alone = systems.System(mounts=lambda: Mounts((str(disk),), frozenset(), ()))
+    nobody.mkdir()  # what other processes had open a moment ago may have left its inode to a file of this test
+    alone = systems.System(mounts=lambda: Mounts((str(disk),), frozenset(), ()), open_files=OpenFiles(nobody))
     monkeypatch.setattr(systems, "System", lambda: alone)
     return disk
 
