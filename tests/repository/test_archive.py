@@ -17,9 +17,12 @@ from modelota.repository.archive import EntryReport, check_archive, kept_until, 
 from modelota.repository.archive_prune import apply_prune, plan_prune
 from modelota.repository.baseline import read_archive_key
 from modelota.repository.published import Published, load_published
+from modelota.repository.report import PublishProgress
 from modelota.repository.service_end import end_of_service
+from modelota.repository.trial import read_report, report_path
 from modelota.repository.workspace import Workspace
 from modelota.spec.catalog import Catalog
+from modelota.spec.document import canonical
 from modelota.testing.clock import ManualClock
 
 MODEL = "acme/assistant"
@@ -109,10 +112,34 @@ def test_complete_or_no_release(press: Any, shop: Workspace, monkeypatch: pytest
 def test_without_an_archive_nothing_is_published(press: Any, shop: Workspace) -> None:
     """A workspace with real keys needs one."""
     bare = shop.save(msgspec.structs.replace(shop.config, archive_place=None))
+    told: list[PublishProgress] = []
     with pytest.raises(AskPerson) as caught:
-        press.publish(bare, "1.1.1")
+        press.publish(bare, "1.1.1", on_progress=told.append)
     assert caught.value.code == "archive-missing"
+    assert told == []  # before the long work
     assert press.device(bare).versions() == []
+    assert [error.code for error in press.publish(bare, "1.1.1", dry_run=True).refusals] == ["archive-missing"]
+
+
+def test_manifest_and_archive_tell_of_the_same_tests(press: Any, shop: Workspace) -> None:
+    """A report that is exchanged while the release is packed changes neither."""
+    place = report_path(shop, MODEL, "1.1.1")
+
+    def exchange(progress: PublishProgress) -> None:
+        if progress.step == "packing" and progress.done == 0:
+            found = read_report(place)
+            assert found is not None
+            place.write_bytes(canonical(msgspec.structs.replace(found, made_with="other")))
+
+    press.publish(shop, "1.1.1", on_progress=exchange)
+    published = state(shop)
+    (release,) = published.catalog(MODEL).releases
+    kept = read_report(next((shop.path / "archive").rglob("test-report.json")))
+    exchanged = read_report(place)
+    assert kept is not None
+    assert exchanged is not None
+    assert (kept.made_with, exchanged.made_with) == ("0", "other")
+    assert published.manifest(MODEL, release).test_report == kept.digest
 
 
 def refused(work: Any) -> ModelotaError:

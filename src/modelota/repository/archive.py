@@ -127,6 +127,16 @@ def archive_release(
     return entry
 
 
+def read_entry(archive: ObjectStore, path: str) -> ArchiveEntry:
+    """The entry that lies at `path`.
+
+    Raises:
+        RefuseContent: `document-invalid`, `document-too-large`, `document-needs-newer`.
+        AskPerson, RefuseContent, TryLater: the store's errors.
+    """
+    return read(archive.get(path, _ENTRY_MAX_BYTES), ArchiveEntry, _ENTRY_MAX_BYTES)
+
+
 def full_packs(manifest: Manifest) -> list[Pack]:
     """The packs that hold the full packages of a release: all of its content."""
     used = {
@@ -239,7 +249,7 @@ def _check_entry(archive: ObjectStore, catalog: Catalog, release: CatalogRelease
     report = EntryReport(catalog.model, release.version, kept_until=kept_until(catalog))
     folder = entry_folder(catalog.model, release.version, release.manifest_digest)
     try:
-        report.entry = read(archive.get(f"{folder}/{ENTRY}", _ENTRY_MAX_BYTES), ArchiveEntry, _ENTRY_MAX_BYTES)
+        report.entry = read_entry(archive, f"{folder}/{ENTRY}")
     except ModelotaError as error:
         report.findings.append((f"{folder}/{ENTRY}", error))
         return report

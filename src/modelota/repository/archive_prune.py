@@ -11,14 +11,11 @@ from typing import ClassVar
 from modelota.clock import Clock, iso
 from modelota.delivery.objects import ObjectStore
 from modelota.errors import AskPerson
-from modelota.repository.archive import ENTRY, kept_until
+from modelota.repository.archive import ENTRY, kept_until, read_entry
 from modelota.repository.published import Published
 from modelota.spec.archive import ArchiveEntry
-from modelota.spec.document import Document, digest_of, read
-from modelota.spec.limits import MIB
+from modelota.spec.document import Document, digest_of
 from modelota.spec.version import Version
-
-_ENTRY_MAX_BYTES = 16 * MIB
 
 
 class PrunePlan(Document, kw_only=True, frozen=True):
@@ -94,5 +91,5 @@ def _entries(archive: ObjectStore) -> dict[str, ArchiveEntry]:
     found = {}
     for info in archive.list(""):
         if info.path.rpartition("/")[2] == ENTRY:
-            found[info.path] = read(archive.get(info.path, _ENTRY_MAX_BYTES), ArchiveEntry, _ENTRY_MAX_BYTES)
+            found[info.path] = read_entry(archive, info.path)
     return found

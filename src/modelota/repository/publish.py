@@ -27,12 +27,12 @@ from modelota.repository.packages import PackageBuilder, PackageChoice
 from modelota.repository.passphrases import Passphrases
 from modelota.repository.published import Published, load_published
 from modelota.repository.report import (
+    Counter,
     LayoutNote,
     OnProgress,
     PackageReport,
     PublishProgress,
     PublishReport,
-    Step,
     VariantReport,
     no_progress,
 )
@@ -145,6 +145,7 @@ class _Publication:
         self._choice = choice
         self._keys = keys
         self._report_file = report_file
+        self._test_report: TestReport | None = None  # read once: manifest and archive tell of the same
         self._dry_run = dry_run
         self._model = candidate.catalog.model
         self._role = paths.releases_role(self._model)
@@ -162,14 +163,15 @@ class _Publication:
             # ask for every passphrase before the long work, not after it
             unlock_for(published, [self._role], self._signing)
         total = sum(place.stat().st_size for place in candidate.places)
-        candidate.read(published, self._workspace, _Counter(self._on_progress, "reading", total))
+        candidate.read(published, self._workspace, Counter(self._on_progress, "reading", total))
         if existing is not None:
             manifest = published.manifest(self._model, existing)
             if candidate.is_same_as(manifest):
                 return self._finish_again(manifest)
             self._refuse(iter([AskPerson("version-exists", model=self._model, version=existing.version)]))
         self._refuse(candidate.content_problems())
-        self._refuse(report_problems(self._workspace, published, candidate, self._test_report()))
+        self._test_report = self._read_test_report()
+        self._refuse(report_problems(self._workspace, published, candidate, self._test_report))
         baselines = self._baselines()
         with self._workspace.staging() as directory, self._undo_uploads():
             built = self._pack(directory, total, baselines)
@@ -182,7 +184,7 @@ class _Publication:
         self._workspace.note_seen(snapshot)
         return self._report(manifest, built, snapshot=snapshot)
 
-    def _test_report(self) -> TestReport | None:
+    def _read_test_report(self) -> TestReport | None:
         if self._report_file is not None:
             return read_report(self._report_file)
         return read_report(report_path(self._workspace, self._model, self._candidate.description.version))
@@ -198,6 +200,9 @@ class _Publication:
         # one that is named and cannot be found was refused already
         if self._choice.incremental and candidate.predecessor is None and candidate.description.predecessor is None:
             yield AskPerson("incremental-without-base", detail="no-predecessor")
+        is_new = candidate.catalog.release(candidate.description.version) is None
+        if is_new and not self._workspace.config.dev and self._workspace.config.archive_place is None:
+            yield AskPerson("archive-missing", model=self._model)
 
     def _missing_keys(self) -> Iterator[ModelotaError]:
         root, targets = self._published.root.signed, self._published.targets.signed
@@ -238,7 +243,7 @@ class _Publication:
 
         with Encoders(self._choice.workers) as encoders:
             packer = new_packer(self._release_pack)
-            count = _Counter(self._on_progress, "packing", total)
+            count = Counter(self._on_progress, "packing", total)
             placed = pack_sources(
                 candidate.variants, candidate.scanned, candidate.known.placed, packer, encoders, count
             )
@@ -259,7 +264,7 @@ class _Publication:
                 builder.add_incremental(candidate.predecessor, demanded=self._choice.incremental)
             if baselines:
                 sizes = (candidate.scanned[place].size_bytes for v in candidate.variants for _, place in v.files)
-                compared = _Counter(self._on_progress, "comparing", sum(sizes) * len(baselines))
+                compared = Counter(self._on_progress, "comparing", sum(sizes) * len(baselines))
                 for version in baselines:
                     builder.add_differential(version, chosen=self._choice.baselines is not None, on_bytes=compared)
                 compared.finish()
@@ -297,7 +302,7 @@ class _Publication:
 
     def _manifest(self, built: Built) -> Manifest:
         description, predecessor = self._candidate.description, self._candidate.predecessor
-        report = self._test_report()
+        report = self._test_report
         manifest = Manifest(
             model=description.model,
             version=description.version,
@@ -324,13 +329,11 @@ class _Publication:
         """Complete or no release (clause 6.2-b)."""
         archive = open_archive(self._workspace, writable=True)
         if archive is None:
-            if not self._workspace.config.dev:
-                raise AskPerson("archive-missing", model=self._model)
-            return
+            return  # a workspace for trying out; any other was refused
         total = sum(pack.size_bytes for pack in full_packs(manifest))
-        count = _Counter(self._on_progress, "archiving", total)
+        count = Counter(self._on_progress, "archiving", total)
         clock = self._signing.clock
-        archive_release(archive, self._published.store, manifest, self._test_report(), clock=clock, on_bytes=count)
+        archive_release(archive, self._published.store, manifest, self._test_report, clock=clock, on_bytes=count)
         count.finish()
 
     def _commit(self, manifest: Manifest) -> int:
@@ -409,22 +412,3 @@ class _Publication:
         with contextlib.suppress(AskPerson):  # refused already: it is older, or its lower parts did not restart
             step = Version.parse(manifest.version).step_from(Version.parse(manifest.predecessor))
         return {"step": step, "demanded": demanded_step(changes), "changes": tuple(changes)}
-
-
-class _Counter:
-    """Adds up bytes and tells them as progress."""
-
-    def __init__(self, on_progress: OnProgress, step: Step, total: int) -> None:
-        self._on_progress = on_progress
-        self._step = step
-        self._total = total
-        self._done = 0
-        on_progress(PublishProgress(step, 0, total))
-
-    def __call__(self, size_bytes: int) -> None:
-        self._done += size_bytes
-        self._on_progress(PublishProgress(self._step, self._done, self._total))
-
-    def finish(self) -> None:
-        """Tell that all is done, whatever was left out."""
-        self(self._total - self._done)

@@ -42,6 +42,26 @@ def no_progress(_: PublishProgress) -> None:
     """Tell nobody."""
 
 
+class Counter:
+    """Adds up bytes of one step and tells them as progress."""
+
+    def __init__(self, on_progress: OnProgress, step: Step, total_bytes: int) -> None:
+        self._on_progress = on_progress
+        self._step = step
+        self._total_bytes = total_bytes
+        self._done_bytes = 0
+        on_progress(PublishProgress(step, 0, total_bytes))
+
+    def __call__(self, size_bytes: int) -> None:
+        """Add these bytes and tell."""
+        self._done_bytes += size_bytes
+        self._on_progress(PublishProgress(self._step, self._done_bytes, self._total_bytes))
+
+    def finish(self) -> None:
+        """Tell that all is done, whatever was left out."""
+        self(self._total_bytes - self._done_bytes)
+
+
 @dataclass(frozen=True)
 class PackageReport:
     """One package of a variant, or one that was tried.
